@@ -1,0 +1,1 @@
+//! Collectors, probes, schedule, publishing.

@@ -1,0 +1,1 @@
+//! Produce and consume opaque records; the only crate that knows librdkafka.

@@ -1,0 +1,224 @@
+//! A decoded batch that borrows from its message: the hot path of the sink.
+//!
+//! Tags and fields of all points lie in two vectors, and a point holds its ranges of them, so
+//! that decoding a message of a hundred points allocates a handful of times, not hundreds.
+
+use crate::{Batch, DropNotice, Host, IdentityError, Name, NameError, Origin, Point, Reason};
+use crate::{Tags, ValueRef};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A batch as decoded, borrowing its texts from the message.
+#[derive(Debug, Clone, Default)]
+pub struct BatchRef<'a> {
+    /// Agent, epoch and sequence, where the producer numbers its batches.
+    pub origin: Option<Origin>,
+    /// The host name, already checked.
+    pub host: Cow<'a, str>,
+    /// Labels of the host.
+    pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Batches told to be given up.
+    pub drops: Vec<DropNotice>,
+    /// Points that were there but cannot be stored (D7); their neighbours are in `points()`.
+    pub rejected: Vec<RejectedPoint>,
+    /// Numbers that were not finite and were left out.
+    pub left_out: u64,
+    points: Vec<PointSpan<'a>>,
+    tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    fields: Vec<(Cow<'a, str>, ValueRef<'a>)>,
+}
+
+/// A point of a message that cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedPoint {
+    /// Its place in the message's list of points, from 0.
+    pub index: u32,
+    /// Why, from the closed list.
+    pub reason: Reason,
+    /// What was wrong, for a person.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone)]
+struct PointSpan<'a> {
+    index: u32,
+    measurement: Cow<'a, str>,
+    time_us: i64,
+    tags: Range<u32>,
+    fields: Range<u32>,
+}
+
+/// One point of a [`BatchRef`].
+#[derive(Debug, Clone, Copy)]
+pub struct PointRef<'a, 'b> {
+    /// Its place in the message's list of points, from 0.
+    pub index: u32,
+    /// The measurement's name, already checked.
+    pub measurement: &'b str,
+    /// Microseconds since 1970 UTC.
+    pub time_us: i64,
+    /// Tags in the order of the message, names checked, no name twice.
+    pub tags: &'b [(Cow<'a, str>, Cow<'a, str>)],
+    /// Fields in the order of the message, names checked, no name twice, at least one.
+    pub fields: &'b [(Cow<'a, str>, ValueRef<'a>)],
+}
+
+impl<'a> BatchRef<'a> {
+    /// Adds a tag of the point that [`BatchRef::finish_point`] will close.
+    pub fn push_tag(&mut self, name: Cow<'a, str>, text: Cow<'a, str>) {
+        self.tags.push((name, text));
+    }
+
+    /// Adds a field of the point that [`BatchRef::finish_point`] will close.
+    pub fn push_field(&mut self, name: Cow<'a, str>, value: ValueRef<'a>) {
+        self.fields.push((name, value));
+    }
+
+    /// Tags pushed since the last point was closed.
+    #[must_use]
+    pub fn open_tags(&self) -> &[(Cow<'a, str>, Cow<'a, str>)] {
+        &self.tags[self.points.last().map_or(0, |last| last.tags.end as usize)..]
+    }
+
+    /// Fields pushed since the last point was closed.
+    #[must_use]
+    pub fn open_fields(&self) -> &[(Cow<'a, str>, ValueRef<'a>)] {
+        &self.fields[self
+            .points
+            .last()
+            .map_or(0, |last| last.fields.end as usize)..]
+    }
+
+    /// Closes a point: it owns what was pushed since the one before.
+    pub fn finish_point(&mut self, index: u32, measurement: Cow<'a, str>, time_us: i64) {
+        let (tags, fields) = self
+            .points
+            .last()
+            .map_or((0, 0), |last| (last.tags.end, last.fields.end));
+        let tags = tags..u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
+        let fields = fields..u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+        self.points.push(PointSpan {
+            index,
+            measurement,
+            time_us,
+            tags,
+            fields,
+        });
+    }
+
+    /// Gives up the point that is open and notes why.
+    pub fn reject_point(&mut self, index: u32, reason: Reason, detail: String) {
+        let (tags, fields) = self
+            .points
+            .last()
+            .map_or((0, 0), |last| (last.tags.end, last.fields.end));
+        self.tags.truncate(tags as usize);
+        self.fields.truncate(fields as usize);
+        self.rejected.push(RejectedPoint {
+            index,
+            reason,
+            detail,
+        });
+    }
+
+    /// Empties everything and keeps the memory, for the next message. The lifetime is free again.
+    #[must_use]
+    pub fn recycle<'b>(self) -> BatchRef<'b> {
+        // Collecting an emptied vector into one of the same layout reuses its allocation.
+        fn reuse<A, B>(mut vector: Vec<A>) -> Vec<B> {
+            vector.clear();
+            vector
+                .into_iter()
+                .map(|_| unreachable!("the vector is empty"))
+                .collect()
+        }
+        BatchRef {
+            points: reuse(self.points),
+            tags: reuse(self.tags),
+            fields: reuse(self.fields),
+            ..BatchRef::default()
+        }
+    }
+
+    /// The points that can be stored.
+    pub fn points<'b>(&'b self) -> impl ExactSizeIterator<Item = PointRef<'a, 'b>> {
+        self.points.iter().map(|span| PointRef {
+            index: span.index,
+            measurement: &span.measurement,
+            time_us: span.time_us,
+            tags: &self.tags[span.tags.start as usize..span.tags.end as usize],
+            fields: &self.fields[span.fields.start as usize..span.fields.end as usize],
+        })
+    }
+
+    /// An owned copy, as the sender had it; points that were rejected are not in it.
+    ///
+    /// # Errors
+    /// When a name or the host was not checked by the decoder, which is a defect of the decoder.
+    pub fn to_batch(&self) -> Result<Batch, ToBatchError> {
+        let own_tags = |tags: &[(Cow<'a, str>, Cow<'a, str>)]| -> Result<Tags, NameError> {
+            tags.iter()
+                .map(|(name, text)| Ok((Name::new(name)?, Cow::Owned(text.clone().into_owned()))))
+                .collect()
+        };
+        let mut points = Vec::with_capacity(self.points.len());
+        for point in self.points() {
+            let mut owned = Point::new(Name::new(point.measurement)?, point.time_us);
+            for (name, text) in own_tags(point.tags)? {
+                owned = owned.tag(name, text);
+            }
+            for (name, value) in point.fields {
+                owned.set(Name::new(name)?, value.to_value());
+            }
+            points.push(owned);
+        }
+        Ok(Batch {
+            origin: self.origin.clone(),
+            host: Host::new(self.host.as_ref())?,
+            labels: own_tags(&self.labels)?,
+            drops: self.drops.clone(),
+            points,
+        })
+    }
+}
+
+/// Why a [`BatchRef`] could not be copied into a [`Batch`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToBatchError {
+    /// A name that does not follow the pattern.
+    #[error("copying a decoded batch")]
+    Name(#[from] NameError),
+    /// A host that does not follow the pattern.
+    #[error("copying a decoded batch")]
+    Host(#[from] IdentityError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_point_leaves_no_trace_in_its_neighbours() {
+        let mut batch = BatchRef {
+            host: Cow::Borrowed("h"),
+            ..BatchRef::default()
+        };
+        batch.push_field(Cow::Borrowed("a"), ValueRef::Float(1.0));
+        batch.finish_point(0, Cow::Borrowed("m"), 10);
+        batch.push_tag(Cow::Borrowed("t"), Cow::Borrowed("x"));
+        batch.push_field(Cow::Borrowed("b"), ValueRef::Float(2.0));
+        batch.reject_point(1, Reason::BadTime, "no time".to_owned());
+        batch.push_field(Cow::Borrowed("c"), ValueRef::Float(3.0));
+        batch.finish_point(2, Cow::Borrowed("m"), 30);
+        let points: Vec<_> = batch
+            .points()
+            .map(|p| (p.index, p.tags.len(), p.fields.to_vec()))
+            .collect();
+        assert_eq!(points[0].2, [(Cow::Borrowed("a"), ValueRef::Float(1.0))]);
+        assert_eq!((points[1].0, points[1].1), (2, 0));
+        assert_eq!(points[1].2, [(Cow::Borrowed("c"), ValueRef::Float(3.0))]);
+        assert_eq!(batch.rejected[0].index, 1);
+        assert_eq!(batch.recycle().points().len(), 0);
+    }
+}

@@ -1,0 +1,5 @@
+//! Built-in measurements: checks.
+
+use super::MeasurementEntry;
+
+pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[];

@@ -1,0 +1,5 @@
+//! Built-in measurements: host.
+
+use super::MeasurementEntry;
+
+pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[];

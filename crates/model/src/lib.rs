@@ -1,0 +1,29 @@
+//! The words of Tidegauge as types: point, tags, value, batch, kind, and the catalog of built-in
+//! measurements.
+//!
+//! This crate does no I/O and knows no encoding, no Kafka and no database: every other crate may
+//! import it, and it imports none of them.
+
+mod batch;
+mod batch_ref;
+pub mod catalog;
+mod clock;
+mod identity;
+mod limits;
+mod name;
+mod point;
+mod ranges;
+mod reason;
+mod value;
+
+pub use batch::{Batch, DropNotice, DropReason};
+pub use batch_ref::{BatchRef, PointRef, RejectedPoint};
+pub use catalog::Kind;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use identity::{AgentId, Host, IdentityError, Origin};
+pub use limits::Limits;
+pub use name::{Name, NameError};
+pub use point::{Field, Point, Tag, Tags};
+pub use ranges::SequenceRanges;
+pub use reason::Reason;
+pub use value::{Value, ValueRef, ValueType};

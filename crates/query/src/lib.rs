@@ -1,0 +1,1 @@
+//! Series, ranges, rates and down-sampling over a Reader; no SQL, no HTTP.

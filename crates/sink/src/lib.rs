@@ -1,0 +1,1 @@
+//! Sources, decode, step, commit, retry.

@@ -1,0 +1,1 @@
+//! A durable, bounded, checksummed queue of opaque bytes.

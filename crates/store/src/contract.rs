@@ -1,0 +1,131 @@
+//! `trait Store`: what the sink asks of a database.
+//!
+//! # The contract (design: D3 to D9)
+//! 1. [`Store::apply`] is one transaction: positions, rows, dead letters and ledger. All or
+//!    nothing, durable when it returns.
+//! 2. A step says for each partition `from` and `to`. Stored = `from`: applied. Stored = `to` for
+//!    every move: [`Applied::Already`], nothing is written (a COMMIT answer was lost). Anything
+//!    else: [`Applied::Fenced`], nothing is written. The check is a conditional update inside the
+//!    transaction, so a zombie can never write.
+//! 3. A ledger change says the version that it was built from. Another version is stored:
+//!    [`Applied::LedgerMoved`], nothing is written.
+//! 4. Schema changes and new hosts and series happen in [`Store::ensure`], outside of the step.
+//! 5. An error knows its class ([`ErrorClass`]); after any error the connection is made anew by
+//!    the next call, so a caller only repeats.
+//! 6. Points with one (series, time) in a measurement that is `keyed` make one row; the others
+//!    are counted in [`Applied::Committed`] and in their partition's bookkeeping.
+
+use crate::{
+    Catalog, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow, Requirements, SourceId, Step,
+    StoreError,
+};
+use std::collections::HashMap;
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It is committed.
+    Committed {
+        /// Rows that are new.
+        rows: u64,
+        /// Rows that were there already, known by (series, time).
+        duplicates: u64,
+    },
+    /// It had been committed before: every position stands at `to`.
+    Already,
+    /// Some position stands elsewhere: throw the step away and read the positions again.
+    Fenced,
+    /// Some ledger row is not the one that the step was built from: read it and build again.
+    LedgerMoved,
+}
+
+/// The next offset to apply of one partition, as the database has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to apply.
+    pub next_offset: i64,
+}
+
+/// A database that takes steps. One owner, one writer connection.
+#[async_trait::async_trait]
+pub trait Store: Send {
+    /// Creates what is missing and brings the schema to this program's version, under a lock. A
+    /// newer database is refused.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is half done.
+    async fn migrate(&mut self) -> Result<(), StoreError>;
+
+    /// The stored positions of these partitions. One that is not known is begun at the offset
+    /// given beside it, durably, and that is answered.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn positions(
+        &mut self,
+        source: &SourceId,
+        partitions: &[(i32, i64)],
+    ) -> Result<Vec<StoredPosition>, StoreError>;
+
+    /// The partitions of this source that have a position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn known_positions(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<Vec<StoredPosition>, StoreError>;
+
+    /// The ledger rows of these keys; what is not there is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn ledger(
+        &mut self,
+        keys: &[LedgerKey],
+    ) -> Result<HashMap<LedgerKey, LedgerRow>, StoreError>;
+
+    /// Makes hosts, measurements, fields, tags and series that a step will need, and learns them
+    /// into `catalog`; what a limit or a type forbids is learned as refused, with its reason.
+    /// Never part of a step (D9).
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was made stays, and asking again is harmless.
+    async fn ensure(
+        &mut self,
+        needs: &Requirements,
+        catalog: &mut Catalog,
+    ) -> Result<(), StoreError>;
+
+    /// Commits a step, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the outcome is unknown unless
+    /// [`StoreError::is_certainly_rolled_back`] says so: apply the same step again, the positions
+    /// tell.
+    async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError>;
+
+    /// Small work that may wait until nothing else is to be done (summaries of indexes,
+    /// statistics, checkpoints).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn housekeep(&mut self) -> Result<(), StoreError>;
+
+    /// Dead letters, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn dead_letters(
+        &mut self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetterRow>, StoreError>;
+
+    /// All ledger rows, newest epoch first within an agent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn ledger_rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, StoreError>;
+}

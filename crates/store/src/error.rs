@@ -1,0 +1,88 @@
+//! What can go wrong with a database, and whose fault it is.
+
+use std::error::Error;
+
+/// Whose fault an error is, which decides what the caller does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// An outage (D8): keep the step and try again, for ever. Connection loss, failover, deadlock,
+    /// lock timeout, read-only, disk full, shutdown, a right or a table that is missing.
+    Outage,
+    /// A row's fault: the database refuses this very data.
+    Data,
+    /// The configuration's fault: trying again cannot help, before anything was begun (bad URL,
+    /// unknown database kind, a schema newer than this program).
+    Usage,
+}
+
+/// An error of a store: what we were doing, with the database's own error as its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct StoreError {
+    doing: String,
+    class: ErrorClass,
+    certainly_rolled_back: bool,
+    code: Option<String>,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error while `doing` (lower case, no final dot, no cause in it).
+    #[must_use]
+    pub fn new(doing: impl Into<String>, class: ErrorClass) -> Self {
+        let doing = doing.into();
+        Self {
+            doing,
+            class,
+            certainly_rolled_back: false,
+            code: None,
+            source: None,
+        }
+    }
+
+    /// With its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// With the database's own code (an SQLSTATE, a result code).
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// Says that nothing of the transaction can have been committed.
+    #[must_use]
+    pub const fn rolled_back(mut self) -> Self {
+        self.certainly_rolled_back = true;
+        self
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    /// Whether trying the same again may succeed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self.class, ErrorClass::Outage)
+    }
+
+    /// Whether nothing of the transaction can have been committed.
+    #[must_use]
+    pub const fn is_certainly_rolled_back(&self) -> bool {
+        self.certainly_rolled_back
+    }
+
+    /// The database's own code, if it gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+}

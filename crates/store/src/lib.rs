@@ -1,0 +1,30 @@
+//! Databases behind two narrow traits: [`Store`] commits steps, [`Reader`] answers queries.
+//!
+//! A database is one folder (`postgres/`, `sqlite/`) and one row in [`STORES`]; none imports
+//! another, and all pass the same conformance suite (S7). The caller sees no SQL.
+
+mod catalog;
+mod contract;
+mod error;
+mod ledger;
+mod open;
+pub mod postgres;
+mod reader;
+mod rows;
+pub mod sqlite;
+mod step;
+
+pub use catalog::{
+    Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
+    SeriesId, SeriesNeed, SeriesSlot,
+};
+pub use contract::{Applied, Store, StoredPosition};
+pub use error::{ErrorClass, StoreError};
+pub use ledger::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};
+pub use open::{OpenOptions, STORES, StoreEntry, StoreUrl, open_reader, open_store};
+pub use reader::{
+    Bucket, Buckets, BucketsRequest, FieldInfo, HostInfo, MeasurementInfo, Reader, RowsRequest,
+    SeriesBuckets, SeriesFilter, SeriesInfo, SeriesRows, StoreSummary,
+};
+pub use rows::{Cell, RowBlock, RowKey, RowOrigin};
+pub use step::{DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, SourceId, Step};

@@ -1,0 +1,175 @@
+//! From a URL to a database: the table [`STORES`], one row per kind.
+//!
+//! Opening checks the URL and connects to nothing: the first call does, and it may be repeated
+//! for as long as the database is away (D8).
+
+use crate::{ErrorClass, Reader, Store, StoreError, postgres, sqlite};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What all kinds of databases take.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// How the program names itself to the server.
+    pub application_name: String,
+    /// The longest that making a connection may take.
+    pub connect_deadline: Duration,
+    /// The longest that one statement or one COPY may take.
+    pub statement_deadline: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            application_name: "tidegauge".to_owned(),
+            connect_deadline: Duration::from_secs(10),
+            statement_deadline: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A store's URL. Printing it never shows its password (D13).
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+/// One kind of database.
+pub struct StoreEntry {
+    /// The schemes of its URLs.
+    pub schemes: &'static [&'static str],
+    /// The form of its URL, for help texts.
+    pub form: &'static str,
+    /// Opens it for writing.
+    pub store: fn(&StoreUrl, &OpenOptions) -> Result<Box<dyn Store>, StoreError>,
+    /// Opens it for reading.
+    pub reader: fn(&StoreUrl, &OpenOptions) -> Result<Arc<dyn Reader>, StoreError>,
+}
+
+/// The kinds of databases.
+pub const STORES: &[StoreEntry] = &[
+    StoreEntry {
+        schemes: &["postgres", "postgresql"],
+        form: "postgres://user:password@host:5432/database",
+        store: postgres::open_store,
+        reader: postgres::open_reader,
+    },
+    StoreEntry {
+        schemes: &["sqlite"],
+        form: "sqlite:path/to/file.db",
+        store: sqlite::open_store,
+        reader: sqlite::open_reader,
+    },
+];
+
+impl StoreUrl {
+    /// Takes a URL whose scheme is known.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] with the known forms.
+    pub fn parse(text: &str) -> Result<Self, StoreError> {
+        let url = Self(text.to_owned());
+        entry(&url).map(|_| url)
+    }
+
+    /// The whole text, password and all: for drivers only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What follows the scheme and its colon.
+    #[must_use]
+    pub fn rest(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, rest)| rest)
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return formatter.write_str(&self.0);
+        };
+        // Everything between `//` and the last `@` may hold a password; so may the query.
+        let (rest, query) = rest
+            .split_once('?')
+            .map_or((rest, ""), |(rest, _)| (rest, "?***"));
+        let Some((user, host)) = rest.rsplit_once('@') else {
+            return write!(formatter, "{scheme}://{rest}{query}");
+        };
+        match user.split_once(':') {
+            Some((name, _)) => write!(formatter, "{scheme}://{name}:***@{host}{query}"),
+            None => write!(formatter, "{scheme}://{user}@{host}{query}"),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "StoreUrl({self})")
+    }
+}
+
+/// Opens a database for writing, by its URL.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store>, StoreError> {
+    (entry(url)?.store)(url, options)
+}
+
+/// Opens a database for reading, by its URL.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    (entry(url)?.reader)(url, options)
+}
+
+fn entry(url: &StoreUrl) -> Result<&'static StoreEntry, StoreError> {
+    let scheme = url.0.split_once(':').map_or("", |(scheme, _)| scheme);
+    STORES
+        .iter()
+        .find(|entry| entry.schemes.contains(&scheme))
+        .ok_or_else(|| {
+            let forms: Vec<&str> = STORES.iter().map(|entry| entry.form).collect();
+            StoreError::new(
+                format!(
+                    "reading the store's URL: its form is one of {}",
+                    forms.join(", ")
+                ),
+                ErrorClass::Usage,
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_printed() {
+        for (text, shown) in [
+            (
+                "postgres://me:s3cr@t@db:5432/x",
+                "postgres://me:***@db:5432/x",
+            ),
+            (
+                "postgres://me@db/x?password=s3cret",
+                "postgres://me@db/x?***",
+            ),
+            ("postgres://db/x", "postgres://db/x"),
+            ("sqlite:/var/lib/t.db", "sqlite:/var/lib/t.db"),
+        ] {
+            let url = StoreUrl::parse(text).expect("known scheme");
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url:?}").contains("s3c"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_lists_the_known_ones() {
+        let error = StoreUrl::parse("oracle://x").expect_err("unknown");
+        assert_eq!(error.class(), ErrorClass::Usage);
+        assert!(error.to_string().contains("postgres://") && error.to_string().contains("sqlite:"));
+    }
+}

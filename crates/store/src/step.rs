@@ -1,0 +1,152 @@
+//! A step: what the sink commits at once (D3), and its parts.
+
+use crate::{LedgerChange, RowBlock};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use tidegauge_model::Reason;
+
+/// The identity of what positions count in: `kafka:<topic id>` or `spool:<spool id>`.
+///
+/// A recreated topic is a new topic, so its id is used, not its name (D5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId {
+    id: Arc<str>,
+    label: Arc<str>,
+}
+
+impl SourceId {
+    /// A topic of Kafka by its topic id, with its name for people.
+    #[must_use]
+    pub fn kafka(topic_id: &str, topic: &str) -> Self {
+        Self {
+            id: format!("kafka:{topic_id}").into(),
+            label: topic.into(),
+        }
+    }
+
+    /// A spool that is read directly, by the id of its file.
+    #[must_use]
+    pub fn spool(spool_id: &str) -> Self {
+        Self {
+            id: format!("spool:{spool_id}").into(),
+            label: "spool".into(),
+        }
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.id
+    }
+
+    /// The name for people: the topic, or `spool`.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.label)
+    }
+}
+
+/// One partition's part of a step, with what its bookkeeping row is to be increased by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionMove {
+    /// What the partition belongs to.
+    pub source: SourceId,
+    /// The partition; 0 for a spool.
+    pub partition: i32,
+    /// The stored position that the step was built from.
+    pub from: i64,
+    /// The position afterwards: one more than the last offset that was read.
+    pub to: i64,
+    /// Messages between them.
+    pub messages: u64,
+    /// Points in them that are to be rows.
+    pub points: u64,
+    /// Points of batches that the ledger knows already, which are not in the step's rows.
+    pub duplicate_points: u64,
+    /// Dead letters among them.
+    pub dead_letters: u64,
+}
+
+/// A message or point that cannot be stored, with its origin (D7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Index into [`Step::moves`]: source and partition.
+    pub slot: u32,
+    /// The message's offset.
+    pub offset: i64,
+    /// The point's place in the message; `None` for the whole message.
+    pub index: Option<u32>,
+    /// Why.
+    pub reason: Reason,
+    /// What was wrong, for a person; bounded.
+    pub detail: String,
+    /// The encoding that was assumed, such as `json/1`.
+    pub encoding: String,
+    /// The whole message as it came.
+    pub payload: Bytes,
+}
+
+/// What the sink commits at once.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// One entry per partition; never two of one partition.
+    pub moves: Vec<PositionMove>,
+    /// The rows by measurement. A measurement that got new columns while the step was built has
+    /// one block for each width.
+    pub blocks: Vec<RowBlock>,
+    /// What cannot be stored.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Ledger rows to be written.
+    pub ledger: Vec<LedgerChange>,
+}
+
+impl Step {
+    /// Rows of all blocks.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.blocks.iter().map(RowBlock::len).sum()
+    }
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    /// Only with this reason.
+    pub reason: Option<Reason>,
+    /// Only of this topic (the source's label).
+    pub topic: Option<String>,
+    /// At most so many; 0 means 100.
+    pub limit: usize,
+}
+
+/// A dead letter as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    /// Its number.
+    pub id: i64,
+    /// When it was stored, microseconds since 1970 UTC.
+    pub stored_us: i64,
+    /// The source's label, for Kafka the topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The message's offset.
+    pub offset: i64,
+    /// The point's place in the message; `None` for the whole message.
+    pub index: Option<u32>,
+    /// The word of the reason.
+    pub reason: String,
+    /// What was wrong.
+    pub detail: String,
+    /// The encoding that was assumed.
+    pub encoding: String,
+    /// The whole message.
+    pub payload: Vec<u8>,
+}

@@ -1,0 +1,1 @@
+//! Real brokers and databases on loopback, fault proxy, host trees, paused clock.
