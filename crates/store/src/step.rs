@@ -94,7 +94,7 @@ pub struct DeadLetter {
 }
 
 /// What the sink commits at once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Step {
     /// One entry per partition; never two of one partition.
     pub moves: Vec<PositionMove>,

@@ -1,0 +1,135 @@
+//! What every database behind `Store` and `Reader` does alike (S7): cases over a [`Subject`].
+//!
+//! A database implements [`Subject`] and says `conformance!(ItsSubject);` once. That instantiates
+//! every case; none can be left out, and a case that is written but not listed below is dead code,
+//! which the lints refuse.
+
+pub(crate) mod building;
+pub(crate) mod faults;
+pub(crate) mod hosts;
+pub(crate) mod ledger;
+pub(crate) mod properties;
+pub(crate) mod reads;
+pub(crate) mod schema;
+pub(crate) mod steps;
+pub(crate) mod values;
+
+use std::sync::Arc;
+use tidegauge_store::{
+    Applied, OpenOptions, Reader, Step, Store, StoreError, StoreUrl, open_reader, open_store,
+};
+
+/// One scratch database under test, removed when it is dropped.
+#[async_trait::async_trait]
+pub(crate) trait Subject: Send + Sync + Sized {
+    /// An empty database of its own; `None` when there is no server, after the skip was recorded.
+    async fn start(test: &str) -> Option<Self>;
+
+    /// Where it is.
+    fn url(&self) -> StoreUrl;
+
+    /// Runs SQL beside the store, on a connection of its own.
+    async fn execute(&self, sql: &str);
+
+    /// SQL that makes the database refuse rows of `measurement` with this number in `field`.
+    fn poison_sql(&self, measurement: &str, field: &str, number: f64) -> String;
+
+    /// SQL that makes the schema look one version newer than this program's.
+    fn newer_schema_sql(&self) -> String;
+
+    /// Applies `step` with a store of its own, whose connection is lost before COMMIT.
+    async fn apply_cut_before_commit(&self, step: &Step) -> Result<Applied, StoreError>;
+
+    /// Applies `step` with a store of its own, whose answer to COMMIT is lost.
+    async fn apply_cut_after_commit(&self, step: &Step);
+
+    /// A new writer; it connects when it is first used.
+    fn store(&self) -> Box<dyn Store> {
+        open_store(&self.url(), &OpenOptions::default()).expect("the URL is right")
+    }
+
+    /// A new reader; it connects when it is first used.
+    fn reader(&self) -> Arc<dyn Reader> {
+        open_reader(&self.url(), &OpenOptions::default()).expect("the URL is right")
+    }
+}
+
+/// Instantiates every case for one implementation of [`Subject`].
+macro_rules! conformance {
+    ($subject:ty) => {
+        conformance! { $subject, steps: [
+            a_step_is_applied_whole,
+            a_repeated_step_is_known_already,
+            a_step_behind_or_ahead_is_fenced,
+            a_step_of_several_partitions_is_all_or_nothing,
+            offsets_have_holes,
+            positions_begin_where_they_are_told_and_stay,
+            sources_do_not_share_positions,
+            the_second_of_two_writers_is_fenced,
+            a_step_without_rows_moves_the_position,
+            dead_letters_are_stored_and_listed,
+        ] }
+        conformance! { $subject, ledger: [
+            rows_come_back_as_they_were_written,
+            a_version_that_moved_refuses_the_whole_step,
+            all_rows_are_listed_newest_epoch_first,
+        ] }
+        conformance! { $subject, faults: [
+            a_connection_lost_before_commit_writes_nothing,
+            an_answer_lost_after_commit_is_known_already,
+            a_step_that_is_abandoned_is_written_once_by_the_next_writer,
+            a_poison_row_is_refused_as_data_and_takes_its_step_back,
+        ] }
+        conformance! { $subject, schema: [
+            migrating_twice_is_harmless,
+            two_programs_may_migrate_at_once,
+            a_newer_schema_is_refused,
+            a_new_field_appears_between_steps,
+            two_writers_may_ensure_the_same_at_once,
+            ensuring_again_answers_the_same,
+            the_first_type_of_a_field_stays,
+            reserved_names_are_refused,
+            limits_are_kept,
+            what_is_stored_survives_reopening,
+        ] }
+        conformance! { $subject, hosts: [
+            two_agents_of_one_name_stay_apart,
+            a_renamed_agent_keeps_its_number,
+            labels_are_brought_up_to_date,
+        ] }
+        conformance! { $subject, values: [
+            numbers_come_back_exactly,
+            texts_come_back_exactly,
+            truth_values_and_absent_fields_come_back,
+            keyed_points_make_one_row,
+            blocks_of_two_widths_go_together,
+        ] }
+        conformance! { $subject, reads: [
+            an_empty_store_answers,
+            measurements_tell_what_the_catalog_knows,
+            series_are_found_by_measurement_host_and_tags,
+            the_newest_rows_of_a_range_are_read,
+            buckets_sum_up_a_range,
+            unknown_names_are_the_callers_fault,
+            the_summary_counts,
+        ] }
+        conformance! { $subject, properties: [
+            any_sequence_of_steps_equals_a_simple_model,
+        ] }
+    };
+    ($subject:ty, $module:ident: [$($case:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let test = concat!(stringify!($module), "::", stringify!($case));
+                    let subject = <$subject as $crate::conformance::Subject>::start(test).await;
+                    let Some(subject) = subject else { return };
+                    $crate::conformance::$module::$case(&subject).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use conformance;

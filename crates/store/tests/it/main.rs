@@ -1,0 +1,5 @@
+//! Integration tests of the stores: one conformance suite, instantiated by every database (S7).
+
+mod conformance;
+mod postgres;
+mod sqlite;
