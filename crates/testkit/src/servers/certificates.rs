@@ -1,0 +1,98 @@
+//! Certificates of a test run, as PEM files, made anew each time.
+//!
+//! One authority signs the server (for `localhost` and 127.0.0.1) and the client. The files that
+//! must be refused are there too: another authority, an expired client.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `ca.pem` | the authority |
+//! | `server.pem` | key and certificate in one file, as Kafka reads them |
+//! | `server.crt`, `server.key` | the same in two files, as PostgreSQL reads them |
+//! | `client.pem`, `client.key` | certificate and key of `alice` |
+//! | `expired.pem`, `expired.key` | the same, valid until 2021 only |
+//! | `other-ca.pem` | an authority that signed nothing here |
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// Writes all files of the table above into `folder`, which exists.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_certificates(folder: &Path) -> anyhow::Result<()> {
+    let write = |name: &str, content: &str| {
+        let path = folder.join(name);
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+    };
+    let authority = authority("Tidegauge test authority")?;
+    write("ca.pem", &authority.pem())?;
+    write("other-ca.pem", &self::authority("Another authority")?.pem())?;
+
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let mut server = params("localhost", names)?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let (certificate, key) = sign(&server, &authority)?;
+    write("server.pem", &format!("{key}{certificate}"))?;
+    write("server.crt", &certificate)?;
+    write("server.key", &key)?;
+
+    let mut client = params("alice", Vec::new())?;
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let (certificate, key) = sign(&client, &authority)?;
+    write("client.pem", &certificate)?;
+    write("client.key", &key)?;
+
+    client.not_before = date_time_ymd(2020, 1, 1);
+    client.not_after = date_time_ymd(2021, 1, 1);
+    let (certificate, key) = sign(&client, &authority)?;
+    write("expired.pem", &certificate)?;
+    write("expired.key", &key)
+}
+
+fn params(name: &str, alternative_names: Vec<String>) -> anyhow::Result<CertificateParams> {
+    let mut params = CertificateParams::new(alternative_names).context("name a certificate")?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2100, 1, 1);
+    Ok(params)
+}
+
+fn authority(name: &str) -> anyhow::Result<Authority> {
+    let mut params = params(name, Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().context("generate a key")?;
+    CertifiedIssuer::self_signed(params, key).context("sign an authority")
+}
+
+/// Certificate and PKCS#8 key, both PEM.
+fn sign(params: &CertificateParams, authority: &Authority) -> anyhow::Result<(String, String)> {
+    let key = KeyPair::generate().context("generate a key")?;
+    let certificate = params.signed_by(&key, authority).context("sign")?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_finds_key_and_certificate_in_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        write_certificates(folder.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let server = read("server.pem");
+        assert!(server.starts_with("-----BEGIN PRIVATE KEY-----"));
+        assert!(server.ends_with(&read("server.crt")));
+        assert_ne!(read("ca.pem"), read("other-ca.pem"));
+        assert_ne!(read("client.key"), read("expired.key"));
+    }
+}
