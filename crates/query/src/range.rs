@@ -1,0 +1,327 @@
+//! Values of a range of time, as rows or as buckets, whichever fits.
+//!
+//! Rows are read first, at most one more per series than the answer may have; when a series has
+//! more, the database sums it up in buckets. So a short range costs one read, and a day of seconds
+//! never travels.
+
+use crate::query::field;
+use crate::rate::rates;
+use crate::step::{bucket_width_us, usual_step_us};
+use crate::{Column, Envelope, Frame, Query, QueryError};
+use std::collections::HashMap;
+use std::ops::Range;
+use tidegauge_model::{Kind, Value, ValueType};
+use tidegauge_store::{
+    Bucket, BucketsRequest, FieldInfo, HostId, MeasurementInfo, RowsRequest, SeriesBuckets,
+    SeriesInfo, SeriesRows,
+};
+
+/// What becomes of counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Counters {
+    /// Their change per second.
+    #[default]
+    Rates,
+    /// What is stored.
+    Totals,
+}
+
+/// Which values, and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeRequest {
+    /// The measurement.
+    pub measurement: String,
+    /// Only of this host.
+    pub host: Option<HostId>,
+    /// Only series with these tags.
+    pub tags: Vec<(String, String)>,
+    /// The fields; truth values are answered as 0 and 1.
+    pub fields: Vec<String>,
+    /// From (inclusive) to (exclusive), microseconds since 1970 UTC.
+    pub range_us: Range<i64>,
+    /// Times that the answer may have, apart from those that mark gaps: the pixels of a chart.
+    pub max_points: u32,
+    /// What becomes of counters.
+    pub counters: Counters,
+}
+
+/// Rows of one series in one shape, whether they came as rows or as buckets.
+struct Samples<'a> {
+    series: &'a SeriesInfo,
+    times_us: Vec<i64>,
+    columns: Vec<Values>,
+}
+
+struct Values {
+    values: Vec<Option<f64>>,
+    envelope: Option<Envelope>,
+}
+
+impl Query {
+    /// Values of a range. A series without values in it is left out.
+    ///
+    /// # Errors
+    /// [`QueryError`]: something that is not there, an empty range, or the database.
+    pub async fn range(&self, request: &RangeRequest) -> Result<Frame, QueryError> {
+        let measurement = self.measurement(&request.measurement).await?;
+        self.range_of(&measurement, request).await
+    }
+
+    /// As [`Query::range`] for a measurement that the caller has already.
+    ///
+    /// # Errors
+    /// As [`Query::range`].
+    pub async fn range_of(
+        &self,
+        measurement: &MeasurementInfo,
+        request: &RangeRequest,
+    ) -> Result<Frame, QueryError> {
+        let fields = request.check(measurement)?;
+        let series = self
+            .series(request.host, Some(&measurement.name), &request.tags)
+            .await?;
+        let mut frame = Frame {
+            measurement: measurement.name.clone(),
+            from_us: request.range_us.start,
+            to_us: request.range_us.end,
+            bucket_us: None,
+            step_us: None,
+            times_us: Vec::new(),
+            columns: Vec::new(),
+        };
+        if series.is_empty() || fields.is_empty() {
+            return Ok(frame);
+        }
+
+        let rows_request = RowsRequest {
+            measurement: measurement.name.clone(),
+            series: series.iter().map(|series| series.id).collect(),
+            fields: request.fields.clone(),
+            range_us: request.range_us.clone(),
+            limit_per_series: request.max_points.saturating_add(1),
+        };
+        let answer = self.reader.rows(&rows_request).await;
+        let rows = answer.map_err(QueryError::reading(format!("rows of {}", measurement.name)))?;
+        let steps = rows.iter().filter_map(|rows| usual_step_us(&rows.times_us));
+        frame.step_us = steps.min();
+
+        let fits = |rows: &SeriesRows| rows.times_us.len() <= request.max_points as usize;
+        let mut merged_us = 0;
+        let mut samples: Vec<Samples<'_>>;
+        if rows.iter().all(fits) {
+            samples = rows
+                .into_iter()
+                .filter_map(|rows| from_rows(rows, &series))
+                .collect();
+            merged_us = frame.step_us.map_or(0, |step| step / 2);
+        } else {
+            let length_us = request.range_us.end.saturating_sub(request.range_us.start);
+            let width_us = bucket_width_us(length_us, request.max_points);
+            frame.bucket_us = Some(width_us);
+            let buckets = self
+                .buckets(&rows_request, width_us, &fields, request)
+                .await?;
+            samples = buckets
+                .into_iter()
+                .filter_map(|buckets| from_buckets(buckets, &series, &fields, request))
+                .collect();
+        }
+        let step_us = frame.step_us.unwrap_or(0).max(frame.bucket_us.unwrap_or(0));
+        let longest_us = match step_us {
+            0 => i64::MAX,
+            step => (step as f64 * Frame::GAP_STEPS) as i64,
+        };
+        for samples in &mut samples {
+            for (values, field) in samples.columns.iter_mut().zip(&fields) {
+                if request.is_rate(field) {
+                    values.values = rates(&samples.times_us, &values.values, longest_us);
+                    values.envelope = None;
+                }
+            }
+        }
+        samples.sort_by(|one, other| one.series.tags.cmp(&other.series.tags));
+        lay_out(&mut frame, samples, &fields, request, merged_us);
+        if let Some(width_us) = frame.bucket_us {
+            stand_at_middle(&mut frame, width_us);
+        }
+        if step_us > 0 {
+            frame.mark_gaps(step_us);
+        }
+        Ok(frame)
+    }
+
+    async fn buckets(
+        &self,
+        rows: &RowsRequest,
+        width_us: i64,
+        fields: &[&FieldInfo],
+        request: &RangeRequest,
+    ) -> Result<Vec<SeriesBuckets>, QueryError> {
+        // A rate needs the value before: one bucket more, which is not shown.
+        let has_rates = fields.iter().any(|field| request.is_rate(field));
+        let lead_us = if has_rates { width_us } else { 0 };
+        let from_us = rows.range_us.start.saturating_sub(lead_us);
+        let request = BucketsRequest {
+            measurement: rows.measurement.clone(),
+            series: rows.series.clone(),
+            fields: rows.fields.clone(),
+            range_us: from_us..rows.range_us.end,
+            bucket_us: width_us,
+        };
+        let answer = self.reader.buckets(&request).await;
+        answer.map_err(QueryError::reading(format!(
+            "buckets of {}",
+            rows.measurement
+        )))
+    }
+}
+
+impl RangeRequest {
+    fn check<'a>(
+        &self,
+        measurement: &'a MeasurementInfo,
+    ) -> Result<Vec<&'a FieldInfo>, QueryError> {
+        if self.range_us.is_empty() || self.max_points == 0 {
+            return Err(QueryError::EmptyRange {
+                from_us: self.range_us.start,
+                to_us: self.range_us.end,
+                max_points: self.max_points,
+            });
+        }
+        let numbers = |name: &String| match field(measurement, name)? {
+            text if text.value_type == ValueType::Text => Err(QueryError::TextField {
+                measurement: measurement.name.clone(),
+                field: name.clone(),
+            }),
+            field => Ok(field),
+        };
+        self.fields.iter().map(numbers).collect()
+    }
+
+    fn is_rate(&self, field: &FieldInfo) -> bool {
+        field.kind == Kind::Counter && self.counters == Counters::Rates
+    }
+}
+
+pub(crate) fn number(value: Option<&Value>) -> Option<f64> {
+    match value? {
+        Value::Float(number) => Some(*number),
+        Value::Bool(truth) => Some(f64::from(u8::from(*truth))),
+        Value::Text(_) => None,
+    }
+}
+
+fn from_rows(rows: SeriesRows, all: &[SeriesInfo]) -> Option<Samples<'_>> {
+    let numbers = |column: &Vec<Option<Value>>| Values {
+        values: column.iter().map(|value| number(value.as_ref())).collect(),
+        envelope: None,
+    };
+    Some(Samples {
+        series: all.iter().find(|series| series.id == rows.series)?,
+        columns: rows.columns.iter().map(numbers).collect(),
+        times_us: rows.times_us,
+    })
+}
+
+fn from_buckets<'a>(
+    buckets: SeriesBuckets,
+    all: &'a [SeriesInfo],
+    fields: &[&FieldInfo],
+    request: &RangeRequest,
+) -> Option<Samples<'a>> {
+    let columns = buckets.columns.iter().zip(fields).map(|(column, field)| {
+        let pick = |value: fn(&Bucket) -> f64| -> Vec<Option<f64>> {
+            let filled = |bucket: &&Bucket| bucket.count > 0;
+            column
+                .iter()
+                .map(|bucket| bucket.as_ref().filter(filled).map(value))
+                .collect()
+        };
+        if request.is_rate(field) {
+            return Values {
+                values: pick(|bucket| bucket.last),
+                envelope: None,
+            };
+        }
+        Values {
+            values: pick(|bucket| bucket.sum / bucket.count as f64),
+            envelope: Some(Envelope {
+                min: pick(|bucket| bucket.min),
+                max: pick(|bucket| bucket.max),
+            }),
+        }
+    });
+    Some(Samples {
+        series: all.iter().find(|series| series.id == buckets.series)?,
+        columns: columns.collect(),
+        times_us: buckets.starts_us,
+    })
+}
+
+/// Puts series on one axis. Samples of one collection are microseconds apart and share a time:
+/// what is at most `merged_us` after the first of a group belongs to it, each series once.
+fn lay_out(
+    frame: &mut Frame,
+    samples: Vec<Samples<'_>>,
+    fields: &[&FieldInfo],
+    request: &RangeRequest,
+    merged_us: i64,
+) {
+    let mut order: Vec<(i64, usize, usize)> = Vec::new();
+    for (index, samples) in samples.iter().enumerate() {
+        let rows = samples.times_us.iter().enumerate();
+        order.extend(rows.map(|(row, &time_us)| (time_us, index, row)));
+    }
+    order.sort_unstable();
+    // Where each (series, row) stands on the axis.
+    let mut places: HashMap<(usize, usize), usize> = HashMap::with_capacity(order.len());
+    let mut in_group = vec![false; samples.len()];
+    for (time_us, index, row) in order {
+        let joins = frame
+            .times_us
+            .last()
+            .is_some_and(|first| time_us - first <= merged_us);
+        if !joins || in_group[index] {
+            frame.times_us.push(time_us);
+            in_group.fill(false);
+        }
+        in_group[index] = true;
+        places.insert((index, row), frame.times_us.len() - 1);
+    }
+
+    let height = frame.times_us.len();
+    for (index, samples) in samples.into_iter().enumerate() {
+        let spread = |values: &[Option<f64>]| {
+            let mut column = vec![None; height];
+            for (row, value) in values.iter().enumerate() {
+                column[places[&(index, row)]] = *value;
+            }
+            column
+        };
+        for (values, field) in samples.columns.iter().zip(fields) {
+            frame.columns.push(Column {
+                series: samples.series.id,
+                host: samples.series.host,
+                tags: samples.series.tags.clone(),
+                field: field.name.clone(),
+                unit: field.unit.clone(),
+                per_second: request.is_rate(field),
+                values: spread(&values.values),
+                envelope: values.envelope.as_ref().map(|envelope| Envelope {
+                    min: spread(&envelope.min),
+                    max: spread(&envelope.max),
+                }),
+            });
+        }
+    }
+    frame.drop_empty();
+}
+
+/// Forgets the bucket before the range and moves each to its middle, inside of the range.
+fn stand_at_middle(frame: &mut Frame, width_us: i64) {
+    let first_start_us = frame.from_us.div_euclid(width_us) * width_us;
+    frame.keep_after(first_start_us - 1);
+    for time_us in &mut frame.times_us {
+        *time_us = (*time_us + width_us / 2).clamp(frame.from_us, frame.to_us - 1);
+    }
+}
