@@ -1,1 +1,18 @@
-//! Batches to bytes and back.
+//! Batches to bytes and back: `trait Encoding`, one folder per encoding, and the splitting of a
+//! collection into messages below a limit.
+//!
+//! This crate knows no Kafka: the header [`HEADER`] and the key are set by whoever sends. It keeps
+//! no limits of the store either (D14); it refuses what breaks the format, and names the reason
+//! from the closed list of [`tidegauge_model::Reason`] (D7).
+//!
+//! Wire formats are for ever: an encoding's version is never changed, only followed by another,
+//! and golden files of every version stay in `golden/`.
+
+mod encoding;
+mod error;
+pub mod json;
+mod split;
+
+pub use encoding::{ENCODINGS, Encoding, HEADER, by_header, by_name, header_value};
+pub use error::{DecodeError, Place};
+pub use split::{Collection, Message, Oversized, Splitter};

@@ -1,0 +1,152 @@
+//! Tests of `json/1` that need its insides; the golden files and the properties are in `tests/it`.
+
+use super::*;
+use std::fmt::Write;
+use tidegauge_model::{Reason, ValueRef};
+
+fn decode(text: &str) -> Result<BatchRef<'_>, DecodeError> {
+    let mut batch = BatchRef::default();
+    Json.decode(text.as_bytes(), &mut batch)?;
+    Ok(batch)
+}
+
+#[test]
+fn texts_without_escapes_are_borrowed() {
+    let text = r#"{"v":1,"host":"h","points":[
+        {"measurement":"m","time_us":1,"tags":{"plain":"é"},"fields":{"a":"x","b":"\n"}}]}"#;
+    let batch = decode(text).expect("valid");
+    let point = batch.points().next().expect("one");
+    let within = |part: &str| text.as_bytes().as_ptr_range().contains(&part.as_ptr());
+    assert!(within(point.measurement) && within(&point.tags[0].0) && within(&point.tags[0].1));
+    let [(_, ValueRef::Text(plain)), (_, ValueRef::Text(escaped))] = point.fields else {
+        panic!("two texts expected, found {:?}", point.fields);
+    };
+    assert!(within(plain) && !within(escaped));
+    assert_eq!(escaped, "\n");
+}
+
+#[test]
+fn a_number_beyond_a_double_is_left_out_and_counted() {
+    let text = r#"{"v":1,"host":"h","labels":{"a":"b"},"points":[
+        {"measurement":"m","time_us":1,"tags":{"t":"\u00e9"},"fields":{"a":1e999,"b":-1.5,"c":true,"d":"x"}},
+        {"measurement":"m","time_us":1e999,"fields":{"a":1}},
+        {"measurement":"m","time_us":2,"fields":{"a":-1e999}},
+        {"measurement":"m","time_us":3,"fields":{"a":18446744073709551616,"b":1e-999}}]}"#;
+    let batch = decode(text).expect("valid");
+    assert_eq!(
+        batch.left_out, 1,
+        "a rejected point's numbers are not counted"
+    );
+    let points: Vec<_> = batch
+        .points()
+        .map(|point| (point.index, point.fields.len()))
+        .collect();
+    assert_eq!(points, [(0, 3), (3, 2)]);
+    let rejected: Vec<_> = batch.rejected.iter().map(|r| (r.index, r.reason)).collect();
+    assert_eq!(rejected, [(1, Reason::BadTime), (2, Reason::NoFields)]);
+}
+
+#[test]
+fn many_fields_take_linear_time_and_duplicates_are_still_found() {
+    let mut fields = String::new();
+    for number in 0..50_000 {
+        write!(fields, "\"f{number}\":1,").expect("a string");
+    }
+    let message = |last: &str| {
+        format!(
+            r#"{{"v":1,"host":"h","points":[{{"measurement":"m","time_us":1,"fields":{{{fields}{last}}}}}]}}"#
+        )
+    };
+    let text = message("\"last\":1");
+    let batch = decode(&text).expect("valid");
+    assert_eq!(batch.points().next().expect("one").fields.len(), 50_001);
+    let text = message("\"f49999\":2");
+    let batch = decode(&text).expect("valid");
+    assert_eq!(batch.rejected[0].reason, Reason::DuplicateKey);
+}
+
+#[test]
+fn nesting_without_end_is_an_error_and_no_overflow() {
+    for part in ["[", "{\"a\":", "{\"v\":1,\"points\":[{\"tags\":{\"t\":["] {
+        let text = part.repeat(100_000);
+        let error = decode(&text).expect_err("not JSON");
+        assert!(
+            [Reason::Syntax, Reason::UnknownKey].contains(&error.reason),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_error_quotes_little_of_the_message() {
+    let long = "x".repeat(5_000);
+    for text in [
+        format!(r#"{{"v":1,"{long}":1}}"#),
+        format!(r#"{{"v":1,"host":"h","labels":{{"{long}":1}}}}"#),
+        format!(r#"{{"v":1,"host":"{long}"}}"#),
+        format!(r#"{{"v":1,"agent":"{long}"}}"#),
+        format!(r#"{{"v":1,"drops":[{{"reason":"{long}"}}]}}"#),
+        long.clone(),
+    ] {
+        let error = decode(&text).expect_err("refused").to_string();
+        assert!(error.len() < 250, "{error}");
+    }
+    let text = format!(
+        r#"{{"v":1,"host":"h","points":[{{"{long}":1}},{{"measurement":"{long}"}},"{long}",
+        {{"measurement":"m","time_us":1,"tags":{{"{long}":1}}}}]}}"#
+    );
+    let batch = decode(&text).expect("valid");
+    assert_eq!(batch.rejected.len(), 4);
+    assert!(
+        batch
+            .rejected
+            .iter()
+            .all(|rejected| rejected.detail.len() < 200)
+    );
+}
+
+#[test]
+fn the_version_is_named_whatever_else_is_in_the_message() {
+    for text in [
+        r#"{"v":2,"host":"h","points":[]}"#,
+        r#"{"new":{"x":[1e999]},"host":"h","v":2}"#,
+        r#"{"host":7,"v":0}"#,
+    ] {
+        let error = decode(text).expect_err("another version");
+        assert_eq!(error.reason, Reason::UnknownVersion, "{error}");
+    }
+    let error = decode(r#"{"v":"1","host":"h","points":[]}"#).expect_err("a text");
+    assert_eq!(error.reason, Reason::WrongType);
+}
+
+#[test]
+fn an_error_says_where() {
+    let error = decode("{\"v\":1,\n \"host\":\"h\",\n \"points\":[{},\n  {x}]}").expect_err("bad");
+    assert_eq!(error.reason, Reason::Syntax);
+    assert_eq!(
+        (error.at.path.as_str(), error.at.line, error.at.column),
+        ("points[1]", 4, 4)
+    );
+    let error = decode(r#"{"v":1,"drops":[{"epoch":-1}]}"#).expect_err("bad");
+    assert_eq!(
+        error.to_string(),
+        "decoding a message failed with bad_identity at drops[0].epoch (byte 27, line 1, column 28): expected at least 0, found -1"
+    );
+}
+
+#[test]
+fn a_buffer_can_be_used_again_after_an_error() {
+    let mut batch = BatchRef::default();
+    let bad = br#"{"v":1,"host":"h","labels":{"a":"b"},"points":[{"measurement":"m","time_us":1,"fields":{"a":1}}"#;
+    assert!(Json.decode(bad, &mut batch).is_err());
+    let good = br#"{"v":1,"host":"g","points":[]}"#;
+    Json.decode(good, &mut batch).expect("valid");
+    assert_eq!(
+        (
+            batch.host.as_ref(),
+            batch.labels.len(),
+            batch.points().len()
+        ),
+        ("g", 0, 0)
+    );
+}

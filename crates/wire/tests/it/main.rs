@@ -1,0 +1,4 @@
+//! Tests of the public face of this crate: golden files and properties, for every encoding.
+
+mod golden;
+mod properties;
