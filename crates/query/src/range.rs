@@ -52,6 +52,13 @@ struct Samples<'a> {
     columns: Vec<Values>,
 }
 
+/// What was read of all series.
+struct Read<'a> {
+    bucket_us: Option<i64>,
+    step_us: Option<i64>,
+    samples: Vec<Samples<'a>>,
+}
+
 struct Values {
     values: Vec<Option<f64>>,
     envelope: Option<Envelope>,
@@ -77,22 +84,59 @@ impl Query {
         request: &RangeRequest,
     ) -> Result<Frame, QueryError> {
         let fields = request.check(measurement)?;
-        let series = self
-            .series(request.host, Some(&measurement.name), &request.tags)
-            .await?;
-        let mut frame = Frame {
-            measurement: measurement.name.clone(),
-            from_us: request.range_us.start,
-            to_us: request.range_us.end,
+        let series = self.series_of(measurement, request).await?;
+        let read = self.read(measurement, request, &fields, &series).await?;
+        let merged_us = match read.bucket_us {
+            None => read.step_us.map_or(0, |step| step / 2),
+            Some(_) => 0,
+        };
+        Ok(read.frame(request, &fields, read.samples.iter().collect(), merged_us))
+    }
+
+    /// As [`Query::range_of`], but one frame per series, each with an axis of its own: for series
+    /// that are not sampled together, as those of checks.
+    ///
+    /// # Errors
+    /// As [`Query::range`].
+    pub async fn range_by_series(
+        &self,
+        measurement: &MeasurementInfo,
+        request: &RangeRequest,
+    ) -> Result<Vec<Frame>, QueryError> {
+        let fields = request.check(measurement)?;
+        let series = self.series_of(measurement, request).await?;
+        let read = self.read(measurement, request, &fields, &series).await?;
+        let frame = |samples| read.frame(request, &fields, vec![samples], 0);
+        let frames = read.samples.iter().map(frame);
+        Ok(frames.filter(|frame| !frame.columns.is_empty()).collect())
+    }
+
+    async fn series_of(
+        &self,
+        measurement: &MeasurementInfo,
+        request: &RangeRequest,
+    ) -> Result<Vec<SeriesInfo>, QueryError> {
+        let name = Some(measurement.name.as_str());
+        let mut series = self.series(request.host, name, &request.tags).await?;
+        series.sort_by(|one, other| (one.host, &one.tags).cmp(&(other.host, &other.tags)));
+        Ok(series)
+    }
+
+    async fn read<'a>(
+        &self,
+        measurement: &MeasurementInfo,
+        request: &RangeRequest,
+        fields: &[&FieldInfo],
+        series: &'a [SeriesInfo],
+    ) -> Result<Read<'a>, QueryError> {
+        let mut read = Read {
             bucket_us: None,
             step_us: None,
-            times_us: Vec::new(),
-            columns: Vec::new(),
+            samples: Vec::new(),
         };
         if series.is_empty() || fields.is_empty() {
-            return Ok(frame);
+            return Ok(read);
         }
-
         let rows_request = RowsRequest {
             measurement: measurement.name.clone(),
             series: series.iter().map(|series| series.id).collect(),
@@ -102,52 +146,41 @@ impl Query {
         };
         let answer = self.reader.rows(&rows_request).await;
         let rows = answer.map_err(QueryError::reading(format!("rows of {}", measurement.name)))?;
-        let steps = rows.iter().filter_map(|rows| usual_step_us(&rows.times_us));
-        frame.step_us = steps.min();
+        let steps = rows.iter().map(|rows| usual_step_us(&rows.times_us));
+        read.step_us = steps.flatten().min();
 
         let fits = |rows: &SeriesRows| rows.times_us.len() <= request.max_points as usize;
-        let mut merged_us = 0;
-        let mut samples: Vec<Samples<'_>>;
         if rows.iter().all(fits) {
-            samples = rows
-                .into_iter()
-                .filter_map(|rows| from_rows(rows, &series))
-                .collect();
-            merged_us = frame.step_us.map_or(0, |step| step / 2);
+            let samples = rows.into_iter().filter_map(|rows| from_rows(rows, series));
+            read.samples = samples.collect();
         } else {
             let length_us = request.range_us.end.saturating_sub(request.range_us.start);
             let width_us = bucket_width_us(length_us, request.max_points);
-            frame.bucket_us = Some(width_us);
+            read.bucket_us = Some(width_us);
             let buckets = self
-                .buckets(&rows_request, width_us, &fields, request)
+                .buckets(&rows_request, width_us, fields, request)
                 .await?;
-            samples = buckets
-                .into_iter()
-                .filter_map(|buckets| from_buckets(buckets, &series, &fields, request))
-                .collect();
+            let samples = buckets.into_iter();
+            let samples =
+                samples.filter_map(|buckets| from_buckets(buckets, series, fields, request));
+            read.samples = samples.collect();
         }
-        let step_us = frame.step_us.unwrap_or(0).max(frame.bucket_us.unwrap_or(0));
-        let longest_us = match step_us {
+        let longest_us = match read.spacing_us() {
             0 => i64::MAX,
-            step => (step as f64 * Frame::GAP_STEPS) as i64,
+            spacing => (spacing as f64 * Frame::GAP_STEPS) as i64,
         };
-        for samples in &mut samples {
-            for (values, field) in samples.columns.iter_mut().zip(&fields) {
+        for samples in &mut read.samples {
+            for (values, field) in samples.columns.iter_mut().zip(fields) {
                 if request.is_rate(field) {
                     values.values = rates(&samples.times_us, &values.values, longest_us);
                     values.envelope = None;
                 }
             }
         }
-        samples.sort_by(|one, other| one.series.tags.cmp(&other.series.tags));
-        lay_out(&mut frame, samples, &fields, request, merged_us);
-        if let Some(width_us) = frame.bucket_us {
-            stand_at_middle(&mut frame, width_us);
-        }
-        if step_us > 0 {
-            frame.mark_gaps(step_us);
-        }
-        Ok(frame)
+        let place =
+            |samples: &Samples<'_>| series.iter().position(|info| info.id == samples.series.id);
+        read.samples.sort_by_key(place);
+        Ok(read)
     }
 
     async fn buckets(
@@ -258,11 +291,45 @@ fn from_buckets<'a>(
     })
 }
 
+impl Read<'_> {
+    /// The usual time between two points of the answer, 0 if unknown.
+    fn spacing_us(&self) -> i64 {
+        self.step_us.unwrap_or(0).max(self.bucket_us.unwrap_or(0))
+    }
+
+    fn frame(
+        &self,
+        request: &RangeRequest,
+        fields: &[&FieldInfo],
+        samples: Vec<&Samples<'_>>,
+        merged_us: i64,
+    ) -> Frame {
+        let mut frame = Frame {
+            measurement: request.measurement.clone(),
+            from_us: request.range_us.start,
+            to_us: request.range_us.end,
+            bucket_us: self.bucket_us,
+            step_us: self.step_us,
+            times_us: Vec::new(),
+            columns: Vec::new(),
+        };
+        lay_out(&mut frame, &samples, fields, request, merged_us);
+        if let Some(width_us) = self.bucket_us {
+            stand_at_middle(&mut frame, width_us);
+        }
+        let spacing_us = self.spacing_us();
+        if spacing_us > 0 {
+            frame.mark_gaps(spacing_us);
+        }
+        frame
+    }
+}
+
 /// Puts series on one axis. Samples of one collection are microseconds apart and share a time:
 /// what is at most `merged_us` after the first of a group belongs to it, each series once.
 fn lay_out(
     frame: &mut Frame,
-    samples: Vec<Samples<'_>>,
+    samples: &[&Samples<'_>],
     fields: &[&FieldInfo],
     request: &RangeRequest,
     merged_us: i64,
@@ -290,7 +357,7 @@ fn lay_out(
     }
 
     let height = frame.times_us.len();
-    for (index, samples) in samples.into_iter().enumerate() {
+    for (index, samples) in samples.iter().enumerate() {
         let spread = |values: &[Option<f64>]| {
             let mut column = vec![None; height];
             for (row, value) in values.iter().enumerate() {

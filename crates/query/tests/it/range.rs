@@ -165,6 +165,25 @@ async fn samples_of_one_collection_share_a_time() {
 }
 
 #[tokio::test]
+async fn series_may_have_an_axis_each() {
+    let fixture = Fixture::new();
+    for second in 0..3 {
+        fixture.sample("a", f64::from(second), 1.0, 0.0);
+        fixture.sample("b", f64::from(second) + 0.4, 2.0, 0.0);
+    }
+    let measurement = fixture.query.measurement("m").await.expect("there");
+    let request = request(&["level"], 10, 100);
+    let frames = fixture
+        .query
+        .range_by_series(&measurement, &request)
+        .await
+        .expect("answered");
+    let axes: Vec<_> = frames.iter().map(seconds).collect();
+    assert_eq!(axes, [[0.0, 1.0, 2.0], [0.4, 1.4, 2.4]]);
+    assert_eq!(frames[1].columns[0].values, [Some(2.0); 3]);
+}
+
+#[tokio::test]
 async fn a_counter_that_was_reset_never_has_a_negative_rate() {
     let fixture = Fixture::new();
     for (second, total) in [500.0, 600.0, 20.0, 50.0].into_iter().enumerate() {
