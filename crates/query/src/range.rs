@@ -13,7 +13,7 @@ use std::ops::Range;
 use tidegauge_model::{Kind, Value, ValueType};
 use tidegauge_store::{
     Bucket, BucketsRequest, FieldInfo, HostId, MeasurementInfo, RowsRequest, SeriesBuckets,
-    SeriesInfo, SeriesRows,
+    SeriesId, SeriesInfo, SeriesRows,
 };
 
 /// What becomes of counters.
@@ -48,6 +48,7 @@ pub struct RangeRequest {
 /// Rows of one series in one shape, whether they came as rows or as buckets.
 struct Samples<'a> {
     series: &'a SeriesInfo,
+    step_us: Option<i64>,
     times_us: Vec<i64>,
     columns: Vec<Values>,
 }
@@ -55,7 +56,6 @@ struct Samples<'a> {
 /// What was read of all series.
 struct Read<'a> {
     bucket_us: Option<i64>,
-    step_us: Option<i64>,
     samples: Vec<Samples<'a>>,
 }
 
@@ -86,11 +86,8 @@ impl Query {
         let fields = request.check(measurement)?;
         let series = self.series_of(measurement, request).await?;
         let read = self.read(measurement, request, &fields, &series).await?;
-        let merged_us = match read.bucket_us {
-            None => read.step_us.map_or(0, |step| step / 2),
-            Some(_) => 0,
-        };
-        Ok(read.frame(request, &fields, read.samples.iter().collect(), merged_us))
+        let samples: Vec<_> = read.samples.iter().collect();
+        Ok(read.frame(request, &fields, &samples))
     }
 
     /// As [`Query::range_of`], but one frame per series, each with an axis of its own: for series
@@ -106,7 +103,7 @@ impl Query {
         let fields = request.check(measurement)?;
         let series = self.series_of(measurement, request).await?;
         let read = self.read(measurement, request, &fields, &series).await?;
-        let frame = |samples| read.frame(request, &fields, vec![samples], 0);
+        let frame = |samples| read.frame(request, &fields, &[samples]);
         let frames = read.samples.iter().map(frame);
         Ok(frames.filter(|frame| !frame.columns.is_empty()).collect())
     }
@@ -131,7 +128,6 @@ impl Query {
     ) -> Result<Read<'a>, QueryError> {
         let mut read = Read {
             bucket_us: None,
-            step_us: None,
             samples: Vec::new(),
         };
         if series.is_empty() || fields.is_empty() {
@@ -146,8 +142,10 @@ impl Query {
         };
         let answer = self.reader.rows(&rows_request).await;
         let rows = answer.map_err(QueryError::reading(format!("rows of {}", measurement.name)))?;
-        let steps = rows.iter().map(|rows| usual_step_us(&rows.times_us));
-        read.step_us = steps.flatten().min();
+        let steps: HashMap<SeriesId, i64> = rows
+            .iter()
+            .filter_map(|rows| Some((rows.series, usual_step_us(&rows.times_us)?)))
+            .collect();
 
         let fits = |rows: &SeriesRows| rows.times_us.len() <= request.max_points as usize;
         if rows.iter().all(fits) {
@@ -165,11 +163,12 @@ impl Query {
                 samples.filter_map(|buckets| from_buckets(buckets, series, fields, request));
             read.samples = samples.collect();
         }
-        let longest_us = match read.spacing_us() {
-            0 => i64::MAX,
-            spacing => (spacing as f64 * Frame::GAP_STEPS) as i64,
-        };
         for samples in &mut read.samples {
+            samples.step_us = steps.get(&samples.series.id).copied();
+            let longest_us = match spacing_us(samples.step_us, read.bucket_us) {
+                0 => i64::MAX,
+                spacing => (spacing as f64 * Frame::GAP_STEPS) as i64,
+            };
             for (values, field) in samples.columns.iter_mut().zip(fields) {
                 if request.is_rate(field) {
                     values.values = rates(&samples.times_us, &values.values, longest_us);
@@ -252,6 +251,7 @@ fn from_rows(rows: SeriesRows, all: &[SeriesInfo]) -> Option<Samples<'_>> {
     Some(Samples {
         series: all.iter().find(|series| series.id == rows.series)?,
         columns: rows.columns.iter().map(numbers).collect(),
+        step_us: None,
         times_us: rows.times_us,
     })
 }
@@ -287,37 +287,42 @@ fn from_buckets<'a>(
     Some(Samples {
         series: all.iter().find(|series| series.id == buckets.series)?,
         columns: columns.collect(),
+        step_us: None,
         times_us: buckets.starts_us,
     })
 }
 
-impl Read<'_> {
-    /// The usual time between two points of the answer, 0 if unknown.
-    fn spacing_us(&self) -> i64 {
-        self.step_us.unwrap_or(0).max(self.bucket_us.unwrap_or(0))
-    }
+/// The usual time between two points of an answer, 0 if unknown.
+fn spacing_us(step_us: Option<i64>, bucket_us: Option<i64>) -> i64 {
+    step_us.unwrap_or(0).max(bucket_us.unwrap_or(0))
+}
 
+impl Read<'_> {
     fn frame(
         &self,
         request: &RangeRequest,
         fields: &[&FieldInfo],
-        samples: Vec<&Samples<'_>>,
-        merged_us: i64,
+        samples: &[&Samples<'_>],
     ) -> Frame {
+        let step_us = samples.iter().filter_map(|samples| samples.step_us).min();
+        let merged_us = match self.bucket_us {
+            None => step_us.map_or(0, |step| step / 2),
+            Some(_) => 0,
+        };
         let mut frame = Frame {
             measurement: request.measurement.clone(),
             from_us: request.range_us.start,
             to_us: request.range_us.end,
             bucket_us: self.bucket_us,
-            step_us: self.step_us,
+            step_us,
             times_us: Vec::new(),
             columns: Vec::new(),
         };
-        lay_out(&mut frame, &samples, fields, request, merged_us);
+        lay_out(&mut frame, samples, fields, request, merged_us);
         if let Some(width_us) = self.bucket_us {
             stand_at_middle(&mut frame, width_us);
         }
-        let spacing_us = self.spacing_us();
+        let spacing_us = spacing_us(step_us, self.bucket_us);
         if spacing_us > 0 {
             frame.mark_gaps(spacing_us);
         }

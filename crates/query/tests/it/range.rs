@@ -169,17 +169,21 @@ async fn series_may_have_an_axis_each() {
     let fixture = Fixture::new();
     for second in 0..3 {
         fixture.sample("a", f64::from(second), 1.0, 0.0);
-        fixture.sample("b", f64::from(second) + 0.4, 2.0, 0.0);
+        fixture.sample("b", f64::from(second * 10) + 0.4, 2.0, 0.0);
     }
     let measurement = fixture.query.measurement("m").await.expect("there");
-    let request = request(&["level"], 10, 100);
+    let request = request(&["level"], 60, 100);
     let frames = fixture
         .query
         .range_by_series(&measurement, &request)
         .await
         .expect("answered");
     let axes: Vec<_> = frames.iter().map(seconds).collect();
-    assert_eq!(axes, [[0.0, 1.0, 2.0], [0.4, 1.4, 2.4]]);
+    assert_eq!(
+        axes,
+        [[0.0, 1.0, 2.0], [0.4, 10.4, 20.4]],
+        "and their own step"
+    );
     assert_eq!(frames[1].columns[0].values, [Some(2.0); 3]);
 }
 
