@@ -210,12 +210,12 @@ impl KafkaServer {
     }
 }
 
-/// Sixteen random bytes in the alphabet of Kafka's ids.
+/// A new cluster id: sixteen random bytes in the alphabet of Kafka's ids.
 ///
 /// # Panics
 /// When the system has no random numbers.
 #[must_use]
-pub(crate) fn random_cluster_id() -> String {
+pub fn random_cluster_id() -> String {
     // Hexadecimal digits are letters of that alphabet too; the last one carries four bits only.
     format!("{}A", crate::random_hex(21))
 }
@@ -236,6 +236,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 listeners=PLAINTEXT://{plaintext},SSL://{ssl},SASL_SSL://{sasl_ssl},CONTROLLER://{controller}
 advertised.listeners=PLAINTEXT://{told},SSL://{ssl},SASL_SSL://{sasl_ssl}
 inter.broker.listener.name=PLAINTEXT

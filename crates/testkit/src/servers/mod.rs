@@ -15,7 +15,7 @@ mod process;
 
 pub use distribution::{Distribution, FetchError, SERVICES_FOLDER, WAYS_TO_GET_SERVERS};
 pub use folder::Place;
-pub use kafka::{KafkaOptions, KafkaServer, USERS};
+pub use kafka::{KafkaOptions, KafkaServer, USERS, random_cluster_id};
 pub use kafka_metadata::{KafkaMetadata, kafka_metadata};
 pub use port::free_port;
 pub use postgres::{PostgresOptions, PostgresServer};

@@ -162,10 +162,18 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process with this id runs (one that has ended and was not waited for counts too).
+/// Whether a process with this id runs; one that has ended and that nobody waited for does not.
 #[must_use]
 pub fn is_running(id: u32) -> bool {
-    pid(id).is_some_and(|pid| test_kill_process(pid).is_ok())
+    if pid(id).is_none_or(|pid| test_kill_process(pid).is_err()) {
+        return false;
+    }
+    // proc(5): the state is the first letter after the name in parentheses. No `/proc`: believe
+    // the signal.
+    std::fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| {
+        stat.rsplit_once(") ")
+            .is_none_or(|(_, rest)| !rest.starts_with('Z'))
+    })
 }
 
 /// Ends a process that is not our child: SIGTERM or, for PostgreSQL's fast shutdown, SIGINT; then
