@@ -1,0 +1,95 @@
+//! The commit of a step: one transaction, in the order fence, ledger, rows, dead letters (D3).
+
+use super::bookkeeping::{self, Fence};
+use super::connection::File;
+use super::tables;
+use crate::{Applied, Cell, RowBlock, Step, StoreError};
+use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, types::Null};
+use tidegauge_model::ValueType;
+
+/// Commits a step, whole or not at all.
+pub(super) fn apply(
+    file: &File,
+    connection: &mut Connection,
+    step: &Step,
+) -> Result<Applied, StoreError> {
+    let doing = "writing a step to";
+    let before_commit = |error| file.failed(doing, error).rolled_back();
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(before_commit)?;
+    let applied = write(&transaction, step).map_err(before_commit)?;
+    if matches!(applied, Applied::Committed { .. }) {
+        // A failure here may come after the log was written: whether the step is there, the
+        // positions tell.
+        transaction
+            .commit()
+            .map_err(|error| file.failed("committing a step to", error))?;
+    }
+    Ok(applied)
+}
+
+fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied> {
+    match bookkeeping::advance(transaction, &step.moves)? {
+        Fence::Passed => {}
+        Fence::Already => return Ok(Applied::Already),
+        Fence::Elsewhere => return Ok(Applied::Fenced),
+    }
+    for change in &step.ledger {
+        if !bookkeeping::change_ledger(transaction, change)? {
+            return Ok(Applied::LedgerMoved);
+        }
+    }
+    let mut duplicates = vec![0_u64; step.moves.len()];
+    for block in &step.blocks {
+        insert_rows(transaction, block, &mut duplicates)?;
+    }
+    for (moved, &duplicates) in step.moves.iter().zip(&duplicates) {
+        bookkeeping::count_duplicates(transaction, moved, duplicates)?;
+    }
+    bookkeeping::insert_dead_letters(transaction, step)?;
+    let duplicates = duplicates.iter().sum();
+    Ok(Applied::Committed {
+        rows: step.rows() as u64 - duplicates,
+        duplicates,
+    })
+}
+
+/// Inserts a block in key order; counts rows that are there already, by the slot they came from.
+fn insert_rows(
+    transaction: &Transaction<'_>,
+    block: &RowBlock,
+    duplicates: &mut [u64],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(&tables::insert(block.measurement()))?;
+    for row in block.sorted() {
+        let row = row as usize;
+        let key = block.key(row);
+        insert.raw_bind_parameter(1, key.series.0)?;
+        insert.raw_bind_parameter(2, key.time_us)?;
+        for (column, &cell) in block.cells(row).iter().enumerate() {
+            bind(&mut insert, column, cell, block)?;
+        }
+        if insert.raw_execute()? == 0 {
+            duplicates[block.origin(row).slot as usize] += 1;
+        }
+    }
+    Ok(())
+}
+
+fn bind(
+    insert: &mut CachedStatement<'_>,
+    column: usize,
+    cell: Cell,
+    block: &RowBlock,
+) -> rusqlite::Result<()> {
+    let parameter = column + 3;
+    if cell.is_null() {
+        return insert.raw_bind_parameter(parameter, Null);
+    }
+    match block.column_type(column) {
+        ValueType::Float => insert.raw_bind_parameter(parameter, cell.as_float()),
+        ValueType::Bool => insert.raw_bind_parameter(parameter, cell.as_bool()),
+        ValueType::Text => insert.raw_bind_parameter(parameter, block.text(cell)),
+    }
+}
