@@ -1,1 +1,31 @@
 //! Produce and consume opaque records; the only crate that knows librdkafka.
+//!
+//! It knows neither what a record means nor where positions are kept: payloads are bytes, and the
+//! owner of a [`Consumer`] says through [`Positions`] where each partition begins.
+//!
+//! - [`Producer`]: queue, acknowledge by token, never expire, never reorder (D2).
+//! - [`Consumer`]: a member of a classic group on its own thread; starts each partition exactly where
+//!   [`Positions`] says, never anywhere else (D4, D5), and stops fetching when its reader is slow (D11).
+//! - [`Admin`]: topics, their ids and their watermarks.
+//!
+//! No type of librdkafka is part of the interface, so that another client can take its place.
+
+mod admin;
+mod consumer;
+mod error;
+mod health;
+mod producer;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod topic_id;
+
+pub use admin::{Admin, TopicInfo, TopicPlan, Watermark};
+pub use consumer::{
+    Consumer, ConsumerOptions, ENCODING_HEADER, Event, Message, Positions, PositionsError,
+    TopicIdentity,
+};
+pub use error::{DeliveryError, KafkaError, SendError};
+pub use health::BrokerState;
+pub use producer::{Delivery, Outgoing, Producer, ProducerOptions};
+pub use settings::KafkaSettings;

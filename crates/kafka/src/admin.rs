@@ -1,0 +1,214 @@
+//! Makes topics and asks about them.
+//!
+//! Not for long lives: a client of its own with two threads; make one, ask, drop it. Every question has
+//! a deadline and runs on tokio's blocking threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+
+use crate::settings::{check_topic_name, of_config};
+use crate::topic_id::{Description, describe};
+use crate::{KafkaError, KafkaSettings};
+
+/// How often a new topic is looked for until every broker has heard of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How to make a topic that is missing.
+#[derive(Clone, Debug)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions; -1 is the brokers' default.
+    pub partitions: i32,
+    /// Copies of each partition; -1 is the brokers' default.
+    pub replication: i32,
+    /// Topic settings (`retention.ms` and others).
+    pub config: BTreeMap<String, String>,
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its id (22 characters of base64, KIP-516): another topic of the same name has another id.
+    pub id: String,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Whether this call has made it.
+    pub created: bool,
+}
+
+/// First and next offset of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// The partition.
+    pub partition: i32,
+    /// Oldest offset that is still there.
+    pub low: i64,
+    /// Offset of the next message (of the next stable one where transactions are used).
+    pub high: i64,
+}
+
+/// Asks the brokers about topics, and makes them.
+pub struct Admin {
+    client: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl Admin {
+    /// Makes the client; needs no broker yet.
+    ///
+    /// # Errors
+    /// Properties that are refused, and a client that can't be made.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+        settings.check()?;
+        let role = "admin client";
+        let mut config = settings.config(role)?;
+        // Nobody reads this client's log queue, so nothing may be put there.
+        config.set_log_level(RDKafkaLogLevel::Emerg);
+        let client = config.create().map_err(|error| of_config(role, error))?;
+        Ok(Self {
+            client: Arc::new(client),
+        })
+    }
+
+    /// Makes the topic if it is missing; that somebody else makes it at the same time is fine. A topic
+    /// that exists is left as it is, whatever the plan says.
+    ///
+    /// # Errors
+    /// [`KafkaError::NotAuthorized`] when we may not, [`KafkaError::Timeout`], or the brokers' refusal
+    /// of the plan.
+    pub async fn ensure_topic(
+        &self,
+        plan: &TopicPlan,
+        deadline: Duration,
+    ) -> Result<TopicInfo, KafkaError> {
+        let end = Instant::now() + deadline;
+        if let Some(found) = self.topic(&plan.name, deadline).await? {
+            return Ok(found);
+        }
+        let created = self.create(plan, remaining(end)).await?;
+        loop {
+            match self.topic(&plan.name, remaining(end)).await? {
+                Some(found) => return Ok(TopicInfo { created, ..found }),
+                None if Instant::now() >= end => {
+                    return Err(KafkaError::Timeout {
+                        what: format!("create topic {}", plan.name),
+                    });
+                }
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// `Ok(false)`: somebody else was faster.
+    async fn create(&self, plan: &TopicPlan, deadline: Duration) -> Result<bool, KafkaError> {
+        let what = || format!("create topic {}", plan.name);
+        let mut topic = NewTopic::new(
+            &plan.name,
+            plan.partitions,
+            TopicReplication::Fixed(plan.replication),
+        );
+        for (name, value) in &plan.config {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new()
+            .operation_timeout(Some(deadline))
+            .request_timeout(Some(deadline + Duration::from_millis(500)));
+        let results = self.client.create_topics(&[topic], &options).await;
+        let results = results.map_err(|error| KafkaError::of_client(what(), admin_error(error)))?;
+        match results.into_iter().next() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(KafkaError::of_client(
+                what(),
+                ClientError::MetadataFetch(code),
+            )),
+            None => Err(KafkaError::Timeout { what: what() }),
+        }
+    }
+
+    /// Asks about one topic; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// [`KafkaError::NotAuthorized`], [`KafkaError::Timeout`], or another refusal.
+    pub async fn topic(
+        &self,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Option<TopicInfo>, KafkaError> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        let found = blocking(move || describe(client.inner(), &name, deadline)).await?;
+        Ok(found.map(|Description { id, partitions }| TopicInfo {
+            id,
+            partitions,
+            created: false,
+        }))
+    }
+
+    /// First and next offset of every partition of a topic.
+    ///
+    /// # Errors
+    /// [`KafkaError::TopicMissing`], [`KafkaError::NotAuthorized`], [`KafkaError::Timeout`], or another
+    /// refusal.
+    pub async fn watermarks(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Vec<Watermark>, KafkaError> {
+        check_topic_name(topic)?;
+        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        let end = Instant::now() + deadline;
+        blocking(move || {
+            let Some(Description { partitions, .. }) = describe(client.inner(), &topic, deadline)?
+            else {
+                return Err(KafkaError::TopicMissing { topic });
+            };
+            (0..partitions)
+                .map(|partition| {
+                    let what = || format!("read the watermarks of {topic}[{partition}]");
+                    let (low, high) = client
+                        .inner()
+                        .fetch_watermarks(&topic, partition, remaining(end))
+                        .map_err(|error| KafkaError::of_request(what(), &topic, error))?;
+                    Ok(Watermark {
+                        partition,
+                        low,
+                        high,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+}
+
+fn remaining(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+/// `rdkafka` hides the code of an admin operation's failure from `rdkafka_error_code`.
+fn admin_error(error: ClientError) -> ClientError {
+    match error {
+        ClientError::AdminOp(code) => ClientError::MetadataFetch(code),
+        other => other,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => Err(KafkaError::Closed),
+        },
+    }
+}

@@ -1,0 +1,140 @@
+//! Whether brokers can be reached, as state; and librdkafka's log, in sane amounts.
+//!
+//! Not a metric: owners read the state and count. librdkafka reports every failed attempt, for days
+//! if need be; here only a change of the state is logged, everything else is for `debug`.
+
+use rdkafka::config::RDKafkaLogLevel as Level;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use tokio::sync::watch;
+
+/// What is known about the brokers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrokerState {
+    /// Nothing was heard yet.
+    #[default]
+    Unknown,
+    /// The last thing heard was an answer.
+    Up,
+    /// No broker can be reached, or none accepts us.
+    Down {
+        /// librdkafka's words for the last failure.
+        reason: String,
+    },
+}
+
+/// Keeps the state of one client and logs its changes.
+pub(crate) struct Health {
+    role: &'static str,
+    state: watch::Sender<BrokerState>,
+}
+
+impl Health {
+    pub(crate) fn new(role: &'static str) -> Self {
+        Self {
+            role,
+            state: watch::Sender::new(BrokerState::Unknown),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<BrokerState> {
+        self.state.subscribe()
+    }
+
+    /// An answer came from a broker.
+    pub(crate) fn answered(&self) {
+        let changed = self.state.send_if_modified(|state| {
+            let changed = *state != BrokerState::Up;
+            if changed {
+                *state = BrokerState::Up;
+            }
+            changed
+        });
+        if changed {
+            tracing::info!(client = self.role, "Kafka brokers answer");
+        }
+    }
+
+    /// librdkafka reported an error of the client as a whole.
+    pub(crate) fn failed(&self, error: &ClientError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        let down = matches!(
+            code,
+            Some(
+                Code::AllBrokersDown
+                    | Code::Authentication
+                    | Code::SaslAuthenticationFailed
+                    | Code::SSL
+            )
+        );
+        let changed = down
+            && self.state.send_if_modified(|state| {
+                let changed = !matches!(state, BrokerState::Down { .. });
+                *state = BrokerState::Down {
+                    reason: reason.to_owned(),
+                };
+                changed
+            });
+        if changed {
+            tracing::warn!(client = self.role, reason, "Kafka brokers can't be reached");
+        } else {
+            tracing::debug!(client = self.role, %error, reason, "Kafka client error");
+        }
+    }
+}
+
+/// Passes a line of librdkafka's log on. Failed connections are told by [`Health::failed`] once;
+/// their lines, which come with every attempt, are for `debug`.
+pub(crate) fn log(level: Level, facility: &str, line: &str) {
+    let repeated = matches!(
+        facility,
+        "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "SESSTMOUT"
+    );
+    match level {
+        Level::Emerg | Level::Alert | Level::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{line}");
+        }
+        Level::Error | Level::Warning if !repeated => {
+            tracing::warn!(target: "librdkafka", facility, "{line}");
+        }
+        _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_are_seen() {
+        let health = Health::new("producer");
+        let mut state = health.subscribe();
+        let down = ClientError::Global(Code::AllBrokersDown);
+        health.failed(
+            &ClientError::Global(Code::BrokerTransportFailure),
+            "one of many",
+        );
+        assert!(
+            !state.has_changed().expect("alive"),
+            "one lost connection is no outage"
+        );
+        health.failed(&down, "1/1 brokers are down");
+        assert!(state.has_changed().expect("alive"));
+        state.mark_unchanged();
+        health.failed(&down, "1/1 brokers are down");
+        assert!(
+            !state.has_changed().expect("alive"),
+            "a storm of errors is one change"
+        );
+        assert_eq!(
+            *state.borrow(),
+            BrokerState::Down {
+                reason: "1/1 brokers are down".into()
+            }
+        );
+        health.answered();
+        assert_eq!(*state.borrow_and_update(), BrokerState::Up);
+        health.answered();
+        assert!(!state.has_changed().expect("alive"));
+    }
+}

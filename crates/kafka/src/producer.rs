@@ -1,0 +1,312 @@
+//! Sends messages and tells, by token, which of them the brokers have stored.
+//!
+//! Not a spool: what is in its queue is lost with the process, so the owner keeps every message until
+//! its [`Delivery`] says that it is stored (D2).
+//!
+//! # The contract
+//! - `acks=all` and the idempotent producer: a message is acknowledged when all in-sync replicas have
+//!   it, retries make no duplicates, and messages of one key keep their order.
+//! - `message.timeout.ms=0`: a queued message never expires. During an outage the queue fills, then
+//!   [`Producer::send`] says [`SendError::Full`]; afterwards everything goes out in the old order.
+//!   An expiry would open a hole in the middle of the order, which the owner could close only by
+//!   sending an older message after a younger one. So a message that the owner has given up meanwhile
+//!   (its spool was full) may still arrive; the receiver must tell that from a repeat.
+//! - Every message that was queued gets exactly one delivery, also at the end ([`Producer`]'s drop
+//!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+use crate::error::DeliveryError;
+use crate::health::{self, Health};
+use crate::settings::{check_topic_name, of_config};
+use crate::{BrokerState, KafkaError, KafkaSettings, SendError};
+
+/// Longest sleep of the polling thread; deliveries wake it at once.
+const POLL: Duration = Duration::from_millis(500);
+/// How long dropping a producer may take; afterwards its threads are left behind.
+const DROP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Bounds of the producer's memory and how it batches.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// Messages that may be queued or on their way.
+    pub max_in_flight_messages: u32,
+    /// Their bytes (rounded up to KiB).
+    pub max_in_flight_bytes: u64,
+    /// How long a message waits for others to share a request with.
+    pub linger: Duration,
+    /// `zstd`, `lz4`, `snappy`, `gzip` or `none`.
+    pub compression: &'static str,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            max_in_flight_messages: 10_000,
+            max_in_flight_bytes: 16 << 20,
+            linger: Duration::from_millis(20),
+            compression: "zstd",
+        }
+    }
+}
+
+/// One message to send; everything is copied by [`Producer::send`].
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// Messages of one key stay in order, in one partition (hashed as the Java client does).
+    pub key: &'a [u8],
+    /// Header names and values.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The bytes.
+    pub payload: &'a [u8],
+    /// Comes back in the [`Delivery`].
+    pub token: i64,
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The token of its [`Outgoing`].
+    pub token: i64,
+    /// Partition and offset where it is stored, or why it is not.
+    pub result: Result<(i32, i64), DeliveryError>,
+}
+
+struct Context {
+    health: Health,
+    deliveries: UnboundedSender<Delivery>,
+}
+
+impl Context {
+    fn deliver(&self, delivery: Delivery) {
+        if self.deliveries.send(delivery).is_err() {
+            tracing::debug!("a delivery came after its receiver had gone");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        health::log(level, facility, line);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.health.failed(&error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    // Boxed, as a pointer may be narrower than the token.
+    type DeliveryOpaque = Box<i64>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: Box<i64>) {
+        let result = match result {
+            Ok(message) => {
+                self.health.answered();
+                Ok((message.partition(), message.offset()))
+            }
+            Err((error, message)) => Err(DeliveryError::new(message.topic(), error.clone())),
+        };
+        self.deliver(Delivery {
+            token: *token,
+            result,
+        });
+    }
+}
+
+/// Queues messages for librdkafka and reports each one's fate.
+pub struct Producer {
+    client: Option<Arc<BaseProducer<Context>>>,
+    stop: Arc<AtomicBool>,
+    poller: Option<JoinHandle<()>>,
+}
+
+impl Producer {
+    /// Makes a producer; needs no broker yet. Deliveries come on `deliveries`, from a thread of the
+    /// producer; it is unbounded because what can be on its way is bounded by `options`.
+    ///
+    /// # Errors
+    /// Properties that are refused, and a client or thread that can't be made.
+    pub fn new(
+        settings: &KafkaSettings,
+        options: &ProducerOptions,
+        deliveries: UnboundedSender<Delivery>,
+    ) -> Result<Self, KafkaError> {
+        settings.check()?;
+        let role = "producer";
+        let mut config = settings.config(role)?;
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "0")
+            .set("compression.type", options.compression)
+            .set("linger.ms", options.linger.as_millis().to_string())
+            .set(
+                "queue.buffering.max.messages",
+                options.max_in_flight_messages.to_string(),
+            )
+            .set(
+                "queue.buffering.max.kbytes",
+                options
+                    .max_in_flight_bytes
+                    .div_ceil(1024)
+                    .max(1)
+                    .to_string(),
+            );
+        if !settings.properties.contains_key("partitioner") {
+            config.set("partitioner", "murmur2_random");
+        }
+        let context = Context {
+            health: Health::new(role),
+            deliveries,
+        };
+        let client = BaseProducer::from_config_and_context(&config, context)
+            .map_err(|error| of_config(role, error))?;
+        let client = Arc::new(client);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (polled, stopped) = (Arc::clone(&client), Arc::clone(&stop));
+        let poller = spawn("kafka-deliver", move || {
+            while !stopped.load(Ordering::Acquire) {
+                polled.poll(POLL);
+            }
+        })?;
+        Ok(Self {
+            client: Some(client),
+            stop,
+            poller: Some(poller),
+        })
+    }
+
+    fn client(&self) -> &Arc<BaseProducer<Context>> {
+        self.client.as_ref().expect("taken only by drop")
+    }
+
+    /// Queues one message; never blocks. A message that is not acceptable (too large, a topic that is
+    /// known to be missing) is queued nowhere and comes back as a failed [`Delivery`], like one that
+    /// the brokers refuse.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] when the queue is full, [`SendError::Fatal`] when a new producer is needed.
+    pub fn send(&self, message: Outgoing<'_>) -> Result<(), SendError> {
+        let Outgoing {
+            topic,
+            key,
+            headers,
+            payload,
+            token,
+        } = message;
+        check_topic_name(topic).map_err(SendError::Fatal)?;
+        let mut native = OwnedHeaders::new_with_capacity(headers.len());
+        for &(name, value) in headers {
+            native = native.insert(Header {
+                key: name,
+                value: Some(value),
+            });
+        }
+        let record = BaseRecord::with_opaque_to(topic, Box::new(token))
+            .key(key)
+            .payload(payload)
+            .headers(native);
+        let Err((error, _)) = self.client().send(record) else {
+            return Ok(());
+        };
+        match error.rdkafka_error_code() {
+            Some(Code::QueueFull) => Err(SendError::Full),
+            Some(Code::Fatal) => {
+                let what = format!("queue a message for topic {topic}");
+                Err(SendError::Fatal(KafkaError::Fatal {
+                    what,
+                    source: self.fatal_cause(error),
+                }))
+            }
+            _ => {
+                let result = Err(DeliveryError::new(topic, error));
+                self.client().context().deliver(Delivery { token, result });
+                Ok(())
+            }
+        }
+    }
+
+    /// librdkafka's first fatal error says more than the code that `send` returns.
+    fn fatal_cause(&self, error: ClientError) -> Box<dyn std::error::Error + Send + Sync> {
+        match self.client().client().fatal_error() {
+            Some((_, reason)) => reason.into(),
+            None => error.into(),
+        }
+    }
+
+    /// Sends what is queued without lingering and waits until every message has its delivery.
+    /// **Blocks** the calling thread up to `deadline`: call it from `spawn_blocking`.
+    ///
+    /// # Errors
+    /// [`KafkaError::Timeout`] when messages are still on their way.
+    pub fn flush(&self, deadline: Duration) -> Result<(), KafkaError> {
+        let what = "flush the producer";
+        self.client()
+            .flush(deadline)
+            .map_err(|error| KafkaError::of_client(what, error))
+    }
+
+    /// Messages that are queued or on their way, including deliveries not yet reported.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.client().in_flight_count()).unwrap_or(0)
+    }
+
+    /// Whether the brokers can be reached, as far as deliveries and errors tell.
+    #[must_use]
+    pub fn broker_state(&self) -> watch::Receiver<BrokerState> {
+        self.client().context().health.subscribe()
+    }
+}
+
+impl Drop for Producer {
+    /// Throws away what is queued (the owner's spool has it) and stops the client, within two seconds:
+    /// librdkafka may wait for its threads, so this happens on a thread of its own.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let (client, poller) = (self.client.take(), self.poller.take());
+        let (done, finished) = std_mpsc::channel::<()>();
+        let closer = spawn("kafka-close", move || {
+            let panicked = poller.is_some_and(|poller| poller.join().is_err());
+            // Dropping the last handle purges the queue and polls the deliveries of that.
+            drop(client);
+            drop(done);
+            if panicked {
+                tracing::error!("the delivery thread of the producer has panicked");
+            }
+        });
+        let timed_out =
+            finished.recv_timeout(DROP_DEADLINE) == Err(std_mpsc::RecvTimeoutError::Timeout);
+        if closer.is_err() || timed_out {
+            tracing::warn!("the producer did not stop in time and was left behind");
+        }
+    }
+}
+
+pub(crate) fn spawn(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, KafkaError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| KafkaError::Thread { name, source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! A broker for unit tests: librdkafka's mock cluster, real sockets on loopback.
