@@ -1,6 +1,38 @@
-//! The postgres store.
+//! PostgreSQL 14 or newer, without extensions: steps by binary COPY into partitions by time (S3).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `url`, `tls`, `connect` | from a URL to a connection, deadlines |
+//! | `errors`, `values` | SQLSTATE to whose fault; names, times, JSON |
+//! | `migrate` | bookkeeping tables, the lock of all schema changes |
+//! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
+//! | `apply`, `copy`, `staging`, `bookkeeping` | the step |
+//! | `read` | queries |
+//!
+//! Everything lies in the first schema of the search path; a role that owns it is enough.
 
-use crate::{ErrorClass, OpenOptions, Reader, Store, StoreError, StoreUrl};
+mod apply;
+mod bookkeeping;
+mod connect;
+mod copy;
+mod errors;
+mod migrate;
+mod partitions;
+mod read;
+mod schema;
+mod series;
+mod staging;
+mod tls;
+mod url;
+mod values;
+mod view;
+
+use crate::{
+    Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
+    MeasurementNeed, OpenOptions, Reader, Requirements, SourceId, Step, Store, StoreError,
+    StoreUrl, StoredPosition,
+};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Opens it for writing.
@@ -8,8 +40,11 @@ use std::sync::Arc;
 /// # Errors
 /// [`ErrorClass::Usage`] for a URL that is wrong.
 pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store>, StoreError> {
-    let _ = (url, options);
-    Err(StoreError::new("opening", ErrorClass::Usage))
+    let target = url::Target::parse(url, options)?;
+    Ok(Box::new(PostgresStore {
+        link: connect::Link::new(target),
+        applier: apply::Applier::default(),
+    }))
 }
 
 /// Opens it for reading.
@@ -17,6 +52,123 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
 /// # Errors
 /// [`ErrorClass::Usage`] for a URL that is wrong.
 pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
-    let _ = (url, options);
-    Err(StoreError::new("opening", ErrorClass::Usage))
+    let target = url::Target::parse(url, options)?;
+    Ok(Arc::new(read::PostgresReader::new(target)))
+}
+
+/// A writer. Every call takes the connection out and gives it back when all went well.
+struct PostgresStore {
+    link: connect::Link,
+    applier: apply::Applier,
+}
+
+impl PostgresStore {
+    /// Runs a call on the connection.
+    async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut connect::Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut session = self.link.take().await?;
+        let answer = call(&mut session).await?;
+        self.link.keep(session);
+        Ok(answer)
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for PostgresStore {
+    async fn migrate(&mut self) -> Result<(), StoreError> {
+        self.call(migrate::migrate).await
+    }
+
+    async fn positions(
+        &mut self,
+        source: &SourceId,
+        partitions: &[(i32, i64)],
+    ) -> Result<Vec<StoredPosition>, StoreError> {
+        self.call(async |session| bookkeeping::positions(session, source, partitions).await)
+            .await
+    }
+
+    async fn known_positions(
+        &mut self,
+        source: &SourceId,
+    ) -> Result<Vec<StoredPosition>, StoreError> {
+        self.call(async |session| bookkeeping::known_positions(session, source).await)
+            .await
+    }
+
+    async fn ledger(
+        &mut self,
+        keys: &[LedgerKey],
+    ) -> Result<HashMap<LedgerKey, LedgerRow>, StoreError> {
+        self.call(async |session| bookkeeping::ledger(session, keys).await)
+            .await
+    }
+
+    async fn ensure(
+        &mut self,
+        needs: &Requirements,
+        catalog: &mut Catalog,
+    ) -> Result<(), StoreError> {
+        let mut session = self.link.take().await?;
+        // A series may need a measurement that nobody asked for.
+        let none = MeasurementNeed::default();
+        let mut measurements: BTreeMap<&str, &MeasurementNeed> = needs
+            .series
+            .keys()
+            .filter(|need| catalog.measurement(&need.measurement).is_none())
+            .map(|need| (need.measurement.as_str(), &none))
+            .collect();
+        measurements.extend(
+            needs
+                .measurements
+                .iter()
+                .map(|(name, need)| (name.as_str(), need)),
+        );
+        series::ensure_hosts(&mut session, needs, catalog).await?;
+        schema::ensure(&mut session, &measurements, catalog).await?;
+        series::ensure_series(&mut session, &needs.series, catalog).await?;
+        self.link.keep(session);
+        Ok(())
+    }
+
+    async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError> {
+        let mut session = self.link.take().await?;
+        let applied = self.applier.apply(&mut session, step).await;
+        let usable = match &applied {
+            Ok(_) => true,
+            // The server refused a row and is well: the search for it needs no new connections.
+            Err(error) if error.class() == ErrorClass::Data => session.rollback().await.is_ok(),
+            Err(_) => {
+                // What was known of partitions may be wrong, if tables are missing.
+                self.applier.partitions.forget();
+                false
+            }
+        };
+        if usable {
+            self.link.keep(session);
+        }
+        applied
+    }
+
+    async fn housekeep(&mut self) -> Result<(), StoreError> {
+        let mut session = self.link.take().await?;
+        self.applier.partitions.housekeep(&mut session).await?;
+        self.link.keep(session);
+        Ok(())
+    }
+
+    async fn dead_letters(
+        &mut self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetterRow>, StoreError> {
+        self.call(async |session| bookkeeping::dead_letters(session, filter).await)
+            .await
+    }
+
+    async fn ledger_rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, StoreError> {
+        self.call(async |session| bookkeeping::ledger_rows(session).await)
+            .await
+    }
 }

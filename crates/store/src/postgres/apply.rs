@@ -1,0 +1,332 @@
+//! The step: one transaction, few round trips (D3 to D6).
+//!
+//! Positions, ledger and the locks on the partitions go out together right behind BEGIN; then
+//! come one COPY per block and partition, straight into the leaf, the dead letters, and COMMIT.
+//! What was counted against what was asked decides between commit, fence and a moved ledger.
+//!
+//! COPY is optimistic (S5): only when a row is met that is there already, under a unique key, is
+//! the step done again with that measurement going through a staging table.
+
+use super::bookkeeping;
+use super::connect::Session;
+use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
+use super::errors::{self, During};
+use super::partitions::{self, Leaf, Partitions};
+use super::staging::{self, Repeats};
+use super::values::{Time, quoted, wire_time};
+use crate::{Applied, RowBlock, Step, StoreError};
+use futures_util::{SinkExt, future, pin_mut};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often a step is begun again because partitions changed or rows were repeated.
+const ATTEMPTS: usize = 10;
+
+/// What is kept between steps.
+#[derive(Default)]
+pub(super) struct Applier {
+    pub(super) partitions: Partitions,
+    encoder: CopyEncoder,
+}
+
+/// How an attempt ended that did not fail.
+enum Attempt {
+    Done(Applied),
+    /// A partition is not what was known of it.
+    PartitionsMoved,
+    /// A row of this measurement is there already.
+    Repeated(i32),
+}
+
+/// The rows of one block that belong to one partition, in the order in which they are sent.
+struct Portion<'a> {
+    block: &'a RowBlock,
+    leaf: Leaf,
+    rows: Vec<u32>,
+}
+
+impl Applier {
+    /// Commits a step, whole or not at all. After an error of class `Data` the transaction is
+    /// still open.
+    pub(super) async fn apply(
+        &mut self,
+        session: &mut Session,
+        step: &Step,
+    ) -> Result<Applied, StoreError> {
+        // Measurements whose rows go through staging.
+        let mut staged = BTreeSet::new();
+        for _ in 0..ATTEMPTS {
+            let portions = self.portions(session, step).await?;
+            for portion in portions.iter().filter(|portion| portion.leaf.settled) {
+                staged.insert(portion.block.measurement().id);
+            }
+            match self.attempt(session, step, &portions, &staged).await? {
+                Attempt::Done(applied) => {
+                    if matches!(applied, Applied::Committed { .. }) {
+                        for portion in &portions {
+                            self.partitions.note_written(&portion.leaf);
+                        }
+                    }
+                    return Ok(applied);
+                }
+                Attempt::PartitionsMoved => self.partitions.forget(),
+                Attempt::Repeated(measurement) => {
+                    // The others that are keyed may well be repeated too.
+                    let measurements = step.blocks.iter().map(RowBlock::measurement);
+                    let keyed = measurements.filter(|measurement| measurement.keyed);
+                    staged.extend(keyed.map(|measurement| measurement.id));
+                    staged.insert(measurement);
+                }
+            }
+        }
+        Err(partitions::vanished())
+    }
+
+    /// Divides the rows among partitions; makes those that are missing.
+    async fn portions<'a>(
+        &mut self,
+        session: &mut Session,
+        step: &'a Step,
+    ) -> Result<Vec<Portion<'a>>, StoreError> {
+        let mut portions = Vec::new();
+        for block in step.blocks.iter().filter(|block| !block.is_empty()) {
+            let measurement = block.measurement();
+            let mut by_leaf: BTreeMap<i64, Portion<'a>> = BTreeMap::new();
+            let order = block.sorted();
+            let mut current: Option<(i64, i64)> = None;
+            for &row in &order {
+                let time_us = block.key(row as usize).time_us;
+                let inside = |(from, to): (i64, i64)| (from..to).contains(&time_us);
+                let from_us = match current.filter(|&range| inside(range)) {
+                    Some((from_us, _)) => from_us,
+                    None => {
+                        let leaf = self.leaf(session, block, time_us).await?;
+                        current = Some((leaf.from_us, leaf.to_us));
+                        let from_us = leaf.from_us;
+                        by_leaf.entry(from_us).or_insert_with(|| Portion {
+                            block,
+                            leaf,
+                            rows: Vec::new(),
+                        });
+                        from_us
+                    }
+                };
+                if let Some(portion) = by_leaf.get_mut(&from_us) {
+                    portion.rows.push(row);
+                }
+            }
+            tracing::trace!(
+                measurement = measurement.name,
+                partitions = by_leaf.len(),
+                "divided rows"
+            );
+            portions.extend(by_leaf.into_values());
+        }
+        Ok(portions)
+    }
+
+    async fn leaf(
+        &mut self,
+        session: &mut Session,
+        block: &RowBlock,
+        time_us: i64,
+    ) -> Result<Leaf, StoreError> {
+        let measurement = block.measurement();
+        if let Some(leaf) = self.partitions.find(measurement.id, time_us) {
+            return Ok(leaf.clone());
+        }
+        wire_time(time_us).ok_or_else(time_out_of_range)?;
+        let key = (measurement.id, measurement.name.as_str());
+        self.partitions.require(session, key, time_us).await?;
+        let leaf = self.partitions.find(measurement.id, time_us);
+        leaf.cloned().ok_or_else(partitions::vanished)
+    }
+
+    async fn attempt(
+        &mut self,
+        session: &mut Session,
+        step: &Step,
+        portions: &[Portion<'_>],
+        staged: &BTreeSet<i32>,
+    ) -> Result<Attempt, StoreError> {
+        let is_staged = |block: &RowBlock| staged.contains(&block.measurement().id);
+        for block in step.blocks.iter().filter(|block| is_staged(block)) {
+            staging::prepare(session, block).await?;
+        }
+        let leaves = distinct_leaves(portions);
+        let ended = begin(session, step, &leaves).await?;
+        if let Some(ended) = ended {
+            session.rollback().await?;
+            return Ok(ended);
+        }
+        let mut new_rows = 0;
+        for portion in portions.iter().filter(|portion| !is_staged(portion.block)) {
+            match self.copy(session, portion).await {
+                Ok(rows) => new_rows += rows,
+                Err(error) if error.code() == Some("23505") => {
+                    session.rollback().await?;
+                    return Ok(Attempt::Repeated(portion.block.measurement().id));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut repeats = Repeats::default();
+        for block in step.blocks.iter().filter(|block| is_staged(block)) {
+            new_rows += self.stage(session, block, &mut repeats).await?;
+        }
+        let duplicates = repeats.total();
+        if duplicates > 0 {
+            bookkeeping::count_repeats(session, step, &repeats).await?;
+        }
+        bookkeeping::insert_dead_letters(session, step).await?;
+        session.commit().await?;
+        Ok(Attempt::Done(Applied::Committed {
+            rows: new_rows,
+            duplicates,
+        }))
+    }
+
+    /// Copies rows straight into their partition.
+    async fn copy(
+        &mut self,
+        session: &mut Session,
+        portion: &Portion<'_>,
+    ) -> Result<u64, StoreError> {
+        let block = portion.block;
+        let plan = CopyPlan::of(block, false);
+        let sql = plan.statement(block, &quoted(&portion.leaf.name));
+        send(
+            &mut self.encoder,
+            session,
+            &sql,
+            block,
+            &portion.rows,
+            &plan,
+        )
+        .await
+    }
+
+    /// Sends a block's rows through its staging table; answers how many are new.
+    async fn stage(
+        &mut self,
+        session: &mut Session,
+        block: &RowBlock,
+        repeats: &mut Repeats,
+    ) -> Result<u64, StoreError> {
+        let rows = staging::first_of_each_key(block, repeats);
+        let plan = CopyPlan::of(block, true);
+        let sql = plan.statement(block, &staging::table(block));
+        send(&mut self.encoder, session, &sql, block, &rows, &plan).await?;
+        staging::insert(session, block, &plan, &rows, repeats).await
+    }
+}
+
+/// BEGIN and all that decides whether the step may be written, in one round trip. `Some`: it may
+/// not, and the transaction is to be rolled back.
+async fn begin(
+    session: &mut Session,
+    step: &Step,
+    leaves: &[&Leaf],
+) -> Result<Option<Attempt>, StoreError> {
+    let doing = "checking the positions of a step";
+    let moves = bookkeeping::Moves::of(step);
+    let (updates, inserts) = bookkeeping::LedgerColumns::of(step);
+    let statements = [
+        session.prepared(doing, bookkeeping::MOVE_POSITIONS).await?,
+        session.prepared(doing, bookkeeping::UPDATE_LEDGER).await?,
+        session.prepared(doing, bookkeeping::INSERT_LEDGER).await?,
+        session.prepared(doing, partitions::LOCK_LEAVES).await?,
+    ];
+    let leaf_measurements: Vec<i32> = leaves.iter().map(|leaf| leaf.measurement).collect();
+    let leaf_times: Vec<Time> = leaves.iter().map(|leaf| Time(leaf.from_us)).collect();
+    let [move_positions, update_ledger, insert_ledger, lock_leaves] = &statements;
+    let client = session.client();
+    // The futures are first polled in this order, so that is the order on the wire; what is not
+    // needed is not sent.
+    let answers = future::try_join5(
+        client.batch_execute("begin isolation level read committed"),
+        async {
+            let moves = moves.parameters();
+            client.execute(move_positions, &moves).await
+        },
+        async {
+            match updates.is_empty() {
+                true => Ok(0),
+                false => client.execute(update_ledger, &updates.parameters()).await,
+            }
+        },
+        async {
+            match inserts.is_empty() {
+                true => Ok(0),
+                false => client.execute(insert_ledger, &inserts.parameters()).await,
+            }
+        },
+        async {
+            match leaves.is_empty() {
+                true => Ok(Vec::new()),
+                false => {
+                    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+                        [&leaf_measurements, &leaf_times];
+                    client.query(lock_leaves, &parameters).await
+                }
+            }
+        },
+    );
+    let ((), moved, updated, inserted, locked) =
+        session.within(doing, During::Statement, answers).await?;
+    if moved != step.moves.len() as u64 {
+        let stands = bookkeeping::stands_at_end(session, step).await?;
+        let applied = if stands {
+            Applied::Already
+        } else {
+            Applied::Fenced
+        };
+        return Ok(Some(Attempt::Done(applied)));
+    }
+    if updated + inserted != step.ledger.len() as u64 {
+        return Ok(Some(Attempt::Done(Applied::LedgerMoved)));
+    }
+    if !partitions::are_as_known(&locked, leaves) {
+        return Ok(Some(Attempt::PartitionsMoved));
+    }
+    Ok(None)
+}
+
+/// Sends rows by one COPY; answers how many the server took.
+async fn send(
+    encoder: &mut CopyEncoder,
+    session: &mut Session,
+    sql: &str,
+    block: &RowBlock,
+    rows: &[u32],
+    plan: &CopyPlan,
+) -> Result<u64, StoreError> {
+    let doing = format!("copying rows of {}", block.measurement().name);
+    let statement = session.prepared(&doing, sql).await?;
+    let failed = |error| errors::from_driver(doing.as_str(), During::Statement, error);
+    let begun = session.client().copy_in(&statement);
+    let sink = session.within(&doing, During::Statement, begun).await?;
+    pin_mut!(sink);
+    encoder.begin();
+    // COPY knows no statement_timeout: the whole of it has our deadline.
+    let answer = async {
+        for &row in rows {
+            encoder.row(block, row as usize, plan)?;
+            if let Some(chunk) = encoder.full_chunk() {
+                sink.send(chunk).await.map_err(failed)?;
+            }
+        }
+        sink.send(encoder.finish()).await.map_err(failed)?;
+        sink.finish().await.map_err(failed)
+    };
+    tokio::time::timeout(session.deadline, answer)
+        .await
+        .unwrap_or_else(|_| Err(errors::deadline_elapsed(doing.as_str(), During::Statement)))
+}
+
+/// Each partition once, in one order for all writers.
+fn distinct_leaves<'a>(portions: &'a [Portion<'_>]) -> Vec<&'a Leaf> {
+    let mut leaves: Vec<&Leaf> = portions.iter().map(|portion| &portion.leaf).collect();
+    leaves.sort_by_key(|leaf| (leaf.measurement, leaf.from_us));
+    leaves.dedup();
+    leaves
+}

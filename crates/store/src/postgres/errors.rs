@@ -1,0 +1,164 @@
+//! From what the driver and the server say to a [`StoreError`]: the one place that knows SQLSTATE
+//! codes (PostgreSQL manual, appendix A).
+//!
+//! What is not known is an outage: waiting loses nothing, a wrong dead letter loses data (D8).
+
+use crate::{ErrorClass, StoreError};
+use std::error::Error;
+use std::fmt;
+
+/// What was under way when an error came, which decides what is known of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum During {
+    /// Anything before COMMIT was sent: whatever the error, nothing is committed.
+    Statement,
+    /// COMMIT: a connection that breaks leaves the outcome open.
+    Commit,
+}
+
+/// What the server said, with its detail and hint and our advice; its own cause is the end.
+#[derive(Debug)]
+struct ServerSaid {
+    text: String,
+}
+
+impl fmt::Display for ServerSaid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Error for ServerSaid {}
+
+/// Whose fault an SQLSTATE is.
+pub(super) fn class_of(code: &str) -> ErrorClass {
+    match code.as_bytes() {
+        // Data exceptions, broken constraints, a row larger than a page: this very data.
+        [b'2', b'2' | b'3', ..] | b"54000" => ErrorClass::Data,
+        // Everything else: connection (08), authorization (28), rights and missing or unfit
+        // objects (42, 3D, 3F), resources (53), deadlock and serialization (40), locks (55),
+        // operator (57), system (58, XX), read-only (25006), and what is not in this list.
+        _ => ErrorClass::Outage,
+    }
+}
+
+/// Whether an answer to COMMIT with this code says for certain that nothing was committed: the
+/// server decided so itself. A connection that ended (08, 57, 58) may have ended after the fact.
+fn commit_was_refused(code: &str) -> bool {
+    !matches!(
+        code.as_bytes(),
+        [b'0', b'8', ..] | [b'5', b'7' | b'8', ..] | [b'X', ..]
+    )
+}
+
+/// What a person can do about a code, where the server's own text does not say it.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "42P01" | "42703" | "3F000" => {
+            "tables are missing or older than this program: run `tidegauge store migrate` or start \
+             a sink"
+        }
+        "42501" => "the role lacks a right: it must own its schema, or be granted it",
+        "25006" => "the server takes no writes: is it a standby, or is a failover under way?",
+        "28000" | "28P01" => "check user and password in the store's URL, and the server's pg_hba",
+        "3D000" => "create the database first",
+        "53100" => "the server's disk is full",
+        "53300" => "the server has no connection left: raise max_connections or use fewer",
+        "0A000" => "PostgreSQL 14 or newer is needed",
+        _ => return None,
+    })
+}
+
+/// Makes the error of `doing` from the driver's.
+pub(super) fn from_driver(
+    doing: impl Into<String>,
+    during: During,
+    error: tokio_postgres::Error,
+) -> StoreError {
+    let Some(said) = error.as_db_error() else {
+        // The connection broke or was never made.
+        let made = StoreError::new(doing, ErrorClass::Outage).caused_by(error);
+        return match during {
+            During::Statement => made.rolled_back(),
+            During::Commit => made,
+        };
+    };
+    let code = said.code().code().to_owned();
+    let mut text = said.message().to_owned();
+    for more in [said.detail(), said.hint(), advice(&code)]
+        .into_iter()
+        .flatten()
+    {
+        text.push_str("; ");
+        text.push_str(more);
+    }
+    let made = StoreError::new(doing, class_of(&code)).caused_by(ServerSaid {
+        text: format!("{text} (SQLSTATE {code})"),
+    });
+    let made = match during == During::Statement || commit_was_refused(&code) {
+        true => made.rolled_back(),
+        false => made,
+    };
+    made.with_code(code)
+}
+
+/// The error of a wait that was longer than its deadline. The connection is of no use any more.
+pub(super) fn deadline_elapsed(doing: impl Into<String>, during: During) -> StoreError {
+    let made =
+        StoreError::new(doing, ErrorClass::Outage).caused_by("no answer within the deadline");
+    match during {
+        During::Statement => made.rolled_back(),
+        During::Commit => made,
+    }
+}
+
+/// An answer that has another form than was asked for: the schema was changed by hand.
+pub(super) fn unexpected(doing: impl Into<String>, what: impl Into<String>) -> StoreError {
+    StoreError::new(doing, ErrorClass::Outage).caused_by(what.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_is_the_datas_fault_d8() {
+        for (code, class) in [
+            ("22003", ErrorClass::Data),
+            ("22021", ErrorClass::Data),
+            ("23505", ErrorClass::Data),
+            ("54000", ErrorClass::Data),
+            ("08006", ErrorClass::Outage),
+            ("25006", ErrorClass::Outage),
+            ("28P01", ErrorClass::Outage),
+            ("3D000", ErrorClass::Outage),
+            ("40001", ErrorClass::Outage),
+            ("40P01", ErrorClass::Outage),
+            ("42501", ErrorClass::Outage),
+            ("42P01", ErrorClass::Outage),
+            ("53100", ErrorClass::Outage),
+            ("53300", ErrorClass::Outage),
+            ("55P03", ErrorClass::Outage),
+            ("57014", ErrorClass::Outage),
+            ("57P01", ErrorClass::Outage),
+            ("57P03", ErrorClass::Outage),
+            ("58030", ErrorClass::Outage),
+            ("XX001", ErrorClass::Outage),
+            ("P0001", ErrorClass::Outage),
+        ] {
+            assert_eq!(class_of(code), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_during_commit_leaves_the_outcome_open() {
+        for code in ["57P01", "57P02", "08006", "58030", "XX000"] {
+            assert!(!commit_was_refused(code), "{code}");
+        }
+        for code in ["40001", "23505", "53100"] {
+            assert!(commit_was_refused(code), "{code}");
+        }
+        assert!(!deadline_elapsed("committing", During::Commit).is_certainly_rolled_back());
+        assert!(deadline_elapsed("copying", During::Statement).is_certainly_rolled_back());
+    }
+}

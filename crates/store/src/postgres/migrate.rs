@@ -1,0 +1,132 @@
+//! Bringing the bookkeeping tables to this program's version, under a lock, forward only (S8).
+
+use super::connect::Session;
+use super::errors::{self, During};
+use crate::{ErrorClass, StoreError};
+use std::time::Duration;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// The advisory lock of all schema changes in the current schema, as an SQL expression: steps
+/// never take it.
+pub(super) const SCHEMA_LOCK: &str = "hashtextextended('tidegauge schema ' || current_schema(), 0)";
+
+/// The table in which refinery keeps what was applied.
+const HISTORY: &str = "refinery_schema_history";
+
+/// The longest that all migrations together may take.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long another program's migrations are waited for.
+const LOCK_WAIT: &str = "set lock_timeout = '60s'; set statement_timeout = 0";
+
+/// Creates what is missing; refuses a database that is newer than this program.
+pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
+    let doing = "migrating the tables";
+    if applied_version(session).await? == newest() {
+        return Ok(());
+    }
+    session.batch(doing, LOCK_WAIT).await?;
+    let lock = format!("select pg_advisory_lock({SCHEMA_LOCK})");
+    session.query_once(doing, &lock, &[]).await?;
+    let held = "select exists (select from pg_locks
+                where locktype = 'advisory' and pid = pg_backend_pid() and granted)";
+    if !session.query_one(doing, held, &[]).await?.get::<_, bool>(0) {
+        return Err(StoreError::new(doing, ErrorClass::Usage).caused_by(
+            "the lock is not held: a pooler in transaction mode cannot be used for this store",
+        ));
+    }
+    // Another program may have been first.
+    if applied_version(session).await? < newest() {
+        let runner = embedded::migrations::runner();
+        let migrated = runner.run_async(session.client_mut());
+        match tokio::time::timeout(DEADLINE, migrated).await {
+            Ok(migrated) => migrated.map_err(|error| failed(doing, error))?,
+            Err(_) => return Err(errors::deadline_elapsed(doing, During::Commit)),
+        };
+    }
+    let unlock = format!("select pg_advisory_unlock({SCHEMA_LOCK})");
+    session.query_once(doing, &unlock, &[]).await?;
+    session
+        .batch(doing, "reset lock_timeout; reset statement_timeout")
+        .await
+}
+
+/// The version that is applied; 0 for none, an error when it is newer than this program's.
+async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
+    let doing = "reading the version of the tables";
+    let present = "select exists (select from pg_class where relname = $1
+                   and relnamespace = current_schema()::regnamespace)";
+    if !session
+        .query_one(doing, present, &[&HISTORY])
+        .await?
+        .get::<_, bool>(0)
+    {
+        return Ok(0);
+    }
+    let version = format!("select coalesce(max(version), 0) from {HISTORY}");
+    let version: i32 = session.query_one(doing, &version, &[]).await?.get(0);
+    if version > newest() {
+        let known = newest();
+        return Err(StoreError::new(doing, ErrorClass::Usage).caused_by(format!(
+            "the database has version {version}, this program knows up to {known}: use a newer \
+             program"
+        )));
+    }
+    Ok(version)
+}
+
+/// The version that this program brings.
+fn newest() -> i32 {
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
+}
+
+/// An error of a migration, with the server's own where there is one.
+fn failed(doing: &str, error: refinery::Error) -> StoreError {
+    match error.kind() {
+        refinery::error::Kind::DivergentVersion(..) | refinery::error::Kind::MissingVersion(..) => {
+            StoreError::new(doing, ErrorClass::Usage).caused_by(error)
+        }
+        refinery::error::Kind::Connection(_, cause) => {
+            let code = cause
+                .downcast_ref::<tokio_postgres::Error>()
+                .and_then(|cause| cause.code())
+                .map(|code| code.code().to_owned());
+            let made = StoreError::new(doing, ErrorClass::Outage).caused_by(error);
+            match code {
+                Some(code) => made.with_code(code),
+                None => made,
+            }
+        }
+        _ => StoreError::new(doing, ErrorClass::Outage).caused_by(error),
+    }
+}
+
+/// Begins a transaction that changes the schema: one owner at a time, short waits (D9).
+pub(super) async fn begin_schema_change(session: &Session, doing: &str) -> Result<(), StoreError> {
+    let begin = format!(
+        "begin; set local lock_timeout = '3s'; select pg_advisory_xact_lock({SCHEMA_LOCK})"
+    );
+    let answer = session.client().batch_execute(&begin);
+    session.within(doing, During::Statement, answer).await
+}
+
+/// Ends such a transaction.
+pub(super) async fn commit_schema_change(session: &Session, doing: &str) -> Result<(), StoreError> {
+    let answer = session.client().batch_execute("commit");
+    session
+        .within(doing, During::Commit, answer)
+        .await
+        .map_err(|error| match error.class() {
+            // What was made is looked up again by the next try.
+            ErrorClass::Outage => error,
+            _ => errors::unexpected(doing, "the schema change was refused").caused_by(error),
+        })
+}

@@ -1,0 +1,347 @@
+//! Measurements: their rows in the bookkeeping, their tables, columns and views.
+//!
+//! Everything here is outside of any step, by one owner at a time and with short waits (D9). One
+//! measurement is one transaction that alters one table, so that steps, which touch many, cannot
+//! deadlock with it; its view follows in another.
+
+use super::connect::Session;
+use super::errors;
+use super::migrate::{begin_schema_change, commit_schema_change};
+use super::partitions;
+use super::values::{data_table, quoted};
+use super::view;
+use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tidegauge_model::{Kind, Limits, Name, Reason, ValueType, catalog};
+
+/// Columns that every PostgreSQL table has of its own (manual, "System Columns").
+const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
+/// A measurement as the database has it.
+struct Stored {
+    id: i32,
+    kind: Kind,
+    keyed: bool,
+    fields: Vec<FieldColumn>,
+    tags: Vec<String>,
+    view_columns: Vec<String>,
+}
+
+impl Stored {
+    fn field_names(&self) -> Vec<String> {
+        self.fields.iter().map(|field| field.name.clone()).collect()
+    }
+
+    fn has_tags(&self, need: &MeasurementNeed) -> bool {
+        need.tags.iter().all(|tag| self.tags.contains(tag))
+    }
+
+    fn view_is_stale(&self) -> bool {
+        view::is_stale(&self.view_columns, &self.tags, &self.field_names())
+    }
+}
+
+/// Makes what is needed of measurements and learns it.
+pub(super) async fn ensure(
+    session: &mut Session,
+    needs: &BTreeMap<&str, &MeasurementNeed>,
+    catalog: &mut Catalog,
+) -> Result<(), StoreError> {
+    let names: Vec<&str> = needs.keys().copied().collect();
+    let mut stored = load(session, &names).await?;
+    for (&name, &need) in needs {
+        if Name::check(name).is_err() {
+            catalog.learn_measurement(name.to_owned(), Err(Reason::BadName));
+            continue;
+        }
+        if catalog::is_reserved_measurement(name) {
+            catalog.learn_measurement(name.to_owned(), Err(Reason::ReservedName));
+            continue;
+        }
+        let limits = &catalog.limits;
+        let known = match stored.remove(name) {
+            Some(known) if suffices(&known, need, limits) => Some(known),
+            _ => make(session, name, need, limits).await?,
+        };
+        let Some(known) = known else {
+            catalog.learn_measurement(name.to_owned(), Err(Reason::TooManyMeasurements));
+            continue;
+        };
+        let mut refused = match catalog.measurement(name) {
+            Some(Ok(before)) => before.refused.clone(),
+            _ => BTreeMap::new(),
+        };
+        refused.extend(missing_fields(&known.fields, need, limits).1);
+        refused.retain(|name, _| !known.fields.iter().any(|field| field.name == *name));
+        let measurement = Measurement {
+            id: known.id,
+            name: name.to_owned(),
+            kind: known.kind,
+            keyed: known.keyed,
+            fields: known.fields,
+            tags: known.tags,
+            refused,
+        };
+        catalog.learn_measurement(name.to_owned(), Ok(Arc::new(measurement)));
+    }
+    Ok(())
+}
+
+/// Whether nothing has to be made.
+fn suffices(known: &Stored, need: &MeasurementNeed, limits: &Limits) -> bool {
+    missing_fields(&known.fields, need, limits).0.is_empty()
+        && known.has_tags(need)
+        && (known.keyed || !need.keyed)
+        && !known.view_is_stale()
+}
+
+/// The fields to be made, in the catalog's order and then by name, and those that are refused.
+fn missing_fields<'a>(
+    fields: &[FieldColumn],
+    need: &'a MeasurementNeed,
+    limits: &Limits,
+) -> (Vec<(&'a str, ValueType)>, BTreeMap<String, Reason>) {
+    let mut missing = Vec::new();
+    let mut refused = BTreeMap::new();
+    for (name, &value_type) in &need.fields {
+        let reason = if fields.iter().any(|field| field.name == *name) {
+            continue;
+        } else if Name::check(name).is_err() {
+            Reason::BadName
+        } else if catalog::RESERVED_FIELDS.contains(&name.as_str())
+            || SYSTEM_COLUMNS.contains(&name.as_str())
+        {
+            Reason::ReservedName
+        } else if fields.len() + missing.len() >= limits.fields_per_measurement {
+            Reason::TooManyFields
+        } else {
+            missing.push((name.as_str(), value_type));
+            continue;
+        };
+        refused.insert(name.clone(), reason);
+    }
+    (missing, refused)
+}
+
+/// Reads measurements by name, with their fields, tags and views' columns.
+async fn load(
+    session: &mut Session,
+    names: &[&str],
+) -> Result<HashMap<String, Stored>, StoreError> {
+    let doing = "reading the measurements";
+    let mut stored = HashMap::new();
+    let rows = session
+        .query(
+            doing,
+            "select name, id, kind, keyed from measurement where name = any($1)",
+            &[&names],
+        )
+        .await?;
+    for row in rows {
+        let kind: &str = row.get(2);
+        stored.insert(
+            row.get(0),
+            Stored {
+                id: row.get(1),
+                kind: Kind::parse(kind).unwrap_or(Kind::Gauge),
+                keyed: row.get(3),
+                fields: Vec::new(),
+                tags: Vec::new(),
+                view_columns: Vec::new(),
+            },
+        );
+    }
+    let fields = "select m.name, f.name, f.value_type from measurement m
+                  join field f on f.measurement_id = m.id
+                  where m.name = any($1) order by m.id, f.ordinal";
+    for row in session.query(doing, fields, &[&names]).await? {
+        let value_type = ValueType::parse(row.get(2))
+            .ok_or_else(|| errors::unexpected(doing, "a field has an unknown type"))?;
+        if let Some(stored) = stored.get_mut(row.get::<_, &str>(0)) {
+            let name = row.get(1);
+            stored.fields.push(FieldColumn { name, value_type });
+        }
+    }
+    let tags = "select m.name, t.name from measurement m
+                join tag t on t.measurement_id = m.id
+                where m.name = any($1) order by m.id, t.name";
+    for row in session.query(doing, tags, &[&names]).await? {
+        if let Some(stored) = stored.get_mut(row.get::<_, &str>(0)) {
+            stored.tags.push(row.get(1));
+        }
+    }
+    let views = "select c.relname, a.attname from pg_class c
+                 join pg_namespace n on n.oid = c.relnamespace and n.nspname = current_schema()
+                 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+                 where c.relkind = 'v' and c.relname = any($1::text[]::name[])
+                 order by c.oid, a.attnum";
+    for row in session.query(doing, views, &[&names]).await? {
+        if let Some(stored) = stored.get_mut(row.get::<_, &str>(0)) {
+            stored.view_columns.push(row.get(1));
+        }
+    }
+    Ok(stored)
+}
+
+/// Makes what is missing of a measurement; `None` when it would be one too many.
+async fn make(
+    session: &mut Session,
+    name: &str,
+    need: &MeasurementNeed,
+    limits: &Limits,
+) -> Result<Option<Stored>, StoreError> {
+    let doing = format!("making the table of {name}");
+    begin_schema_change(session, &doing).await?;
+    let before = load(session, &[name]).await?.remove(name);
+    let id = match &before {
+        Some(before) => before.id,
+        None => {
+            let count = "select count(*) from measurement";
+            let count: i64 = session.query_one(&doing, count, &[]).await?.get(0);
+            if usize::try_from(count).unwrap_or(usize::MAX) >= limits.measurements {
+                session.rollback().await?;
+                return Ok(None);
+            }
+            create(session, &doing, name).await?
+        }
+    };
+    let fields = before.as_ref().map_or(&[][..], |before| &before.fields);
+    let (missing, _) = missing_fields(fields, need, limits);
+    if !missing.is_empty() {
+        add_fields(session, &doing, (id, name), fields.len(), missing).await?;
+    }
+    let tags: Vec<&String> = need.tags.iter().collect();
+    let insert = "insert into tag (measurement_id, name)
+                  select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
+    session.execute(&doing, insert, &[&id, &tags]).await?;
+    let stored = load(session, &[name]).await?.remove(name);
+    let stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
+    if need.keyed && !stored.keyed {
+        partitions::make_keyed(session, id, name).await?;
+    }
+    commit_schema_change(session, &doing).await?;
+    refresh_view(session, name).await?;
+    let stored = load(session, &[name]).await?.remove(name);
+    let stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
+    Ok(Some(stored))
+}
+
+/// The row and the empty table of a new measurement.
+async fn create(session: &mut Session, doing: &str, name: &str) -> Result<i32, StoreError> {
+    let entry = catalog::measurement(name);
+    let kind = entry.map_or(Kind::Gauge, |entry| entry.kind).as_str();
+    let description = entry.map_or("", |entry| entry.description);
+    let insert = "insert into measurement (name, kind, description) values ($1, $2, $3)
+                  returning id";
+    let row = session
+        .query_one(doing, insert, &[&name, &kind, &description])
+        .await?;
+    let create = format!(
+        "create table {} (time timestamptz not null, series_id integer not null)
+         partition by range (time)",
+        data_table(name)
+    );
+    session.batch(doing, &create).await?;
+    Ok(row.get(0))
+}
+
+/// Adds columns, in one statement, and their rows.
+async fn add_fields(
+    session: &mut Session,
+    doing: &str,
+    (id, measurement): (i32, &str),
+    begin: usize,
+    mut fields: Vec<(&str, ValueType)>,
+) -> Result<(), StoreError> {
+    let entry = catalog::measurement(measurement);
+    let place = |name: &str| {
+        let fields = entry.map_or(&[][..], |entry| entry.fields);
+        fields.iter().position(|field| field.name == name)
+    };
+    fields.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    let columns: Vec<String> = fields
+        .iter()
+        .map(|(name, value_type)| {
+            let sql_type = match value_type {
+                ValueType::Float => "double precision",
+                ValueType::Bool => "boolean",
+                ValueType::Text => "text",
+            };
+            format!("add column {} {sql_type}", quoted(name))
+        })
+        .collect();
+    let table = data_table(measurement);
+    let alter = format!("alter table {table} {}", columns.join(", "));
+    session.batch(doing, &alter).await?;
+    let about = |name: &str| entry.and_then(|entry| entry.field(name));
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let types: Vec<&str> = fields.iter().map(|(_, kind)| kind.as_str()).collect();
+    let kinds: Vec<&str> = names
+        .iter()
+        .map(|name| about(name).map_or(Kind::Gauge, |field| field.kind).as_str())
+        .collect();
+    let units: Vec<&str> = names
+        .iter()
+        .map(|name| about(name).map_or("", |field| field.unit))
+        .collect();
+    let descriptions: Vec<&str> = names
+        .iter()
+        .map(|name| about(name).map_or("", |field| field.description))
+        .collect();
+    let begin = i64::try_from(begin).unwrap_or(i64::MAX);
+    let insert = "insert into field
+                  (measurement_id, name, value_type, kind, unit, description, ordinal)
+                  select $1, name, value_type, kind, unit, description, ($2 + n - 1)::integer
+                  from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+                  with ordinality as v(name, value_type, kind, unit, description, n)";
+    session
+        .execute(
+            doing,
+            insert,
+            &[&id, &begin, &names, &types, &kinds, &units, &descriptions],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Brings a view up to date, in a transaction of its own. A query that holds the view for long
+/// does not hold up the rows: then it is tried again when the measurement is next looked at.
+async fn refresh_view(session: &mut Session, name: &str) -> Result<(), StoreError> {
+    let doing = format!("making the view {name}");
+    begin_schema_change(session, &doing).await?;
+    let stored = load(session, &[name]).await?.remove(name);
+    let Some(stored) = stored.filter(Stored::view_is_stale) else {
+        return session.rollback().await;
+    };
+    let (existing, fields) = (&stored.view_columns, stored.field_names());
+    let statements = view::statements(name, existing, &stored.tags, &fields);
+    match session.batch(&doing, &statements).await {
+        Ok(()) => commit_schema_change(session, &doing).await,
+        // 55P03: a lock was not had in time; 2BP01: something of the user's hangs on it.
+        Err(error) if matches!(error.code(), Some("55P03" | "2BP01")) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(view = name, cause, "view lacks new columns for now");
+            session.rollback().await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Tries again for views that could not be brought up to date.
+pub(super) async fn refresh_views(session: &mut Session) -> Result<(), StoreError> {
+    let names = session
+        .query(
+            "reading the measurements",
+            "select name from measurement",
+            &[],
+        )
+        .await?;
+    let names: Vec<&str> = names.iter().map(|row| row.get(0)).collect();
+    for (name, stored) in load(session, &names).await? {
+        if stored.view_is_stale() {
+            refresh_view(session, &name).await?;
+        }
+    }
+    Ok(())
+}
