@@ -33,6 +33,9 @@ impl Default for OpenOptions {
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
 
+type OpenStore = fn(&StoreUrl, &OpenOptions) -> Result<Box<dyn Store>, StoreError>;
+type OpenReader = fn(&StoreUrl, &OpenOptions) -> Result<Arc<dyn Reader>, StoreError>;
+
 /// One kind of database.
 pub struct StoreEntry {
     /// The schemes of its URLs.
@@ -40,9 +43,9 @@ pub struct StoreEntry {
     /// The form of its URL, for help texts.
     pub form: &'static str,
     /// Opens it for writing.
-    pub store: fn(&StoreUrl, &OpenOptions) -> Result<Box<dyn Store>, StoreError>,
+    pub store: OpenStore,
     /// Opens it for reading.
-    pub reader: fn(&StoreUrl, &OpenOptions) -> Result<Arc<dyn Reader>, StoreError>,
+    pub reader: OpenReader,
 }
 
 /// The kinds of databases.

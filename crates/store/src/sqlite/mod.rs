@@ -10,7 +10,8 @@
 //! 1. A step is durable when it is committed: the spool forgets its batches afterwards (D2), so
 //!    `synchronous=FULL`, with a write-ahead log.
 //! 2. The writer's connection lives on a thread of its own; async callers hand it one job at a
-//!    time and await the answer, with a deadline. A caller that goes away interrupts its job.
+//!    time and await the answer, with a deadline. A caller that goes away stops the
+//!    statement that its job is at; whether a step was committed, the positions tell.
 //! 3. Every transaction that writes begins with `begin immediate`: a second writer on the file
 //!    waits for its turn, then its step meets the fence (D5).
 //! 4. Readers have connections of their own, read-only, and see whole steps only.

@@ -86,6 +86,7 @@ macro_rules! conformance {
             a_newer_schema_is_refused,
             a_new_field_appears_between_steps,
             two_writers_may_ensure_the_same_at_once,
+            the_schema_changes_under_load,
             ensuring_again_answers_the_same,
             the_first_type_of_a_field_stays,
             reserved_names_are_refused,

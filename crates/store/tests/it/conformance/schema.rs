@@ -82,6 +82,36 @@ pub(crate) async fn two_writers_may_ensure_the_same_at_once(subject: &impl Subje
     }
 }
 
+pub(crate) async fn the_schema_changes_under_load(subject: &impl Subject) {
+    let (mut loading, mut changing) = (Writer::open(subject).await, Writer::open(subject).await);
+    let points: Vec<TestPoint> = (0..20)
+        .map(|n| point("load", n).field("load1", 1.0))
+        .collect();
+    loading.ensure(&points[..1]).await;
+    let load = async {
+        for (offset, point) in (0..).zip(&points) {
+            let point = std::slice::from_ref(point);
+            loading.commit(offset..offset + 1, point).await;
+        }
+    };
+    let change = async {
+        for n in 0..10 {
+            let field = point("load", 0).field(&format!("f{n}"), true);
+            let measurement = point(&format!("m{n}"), 0).field("x", 1.0);
+            changing.ensure(&[field, measurement]).await;
+        }
+    };
+    let read = async {
+        let reader = subject.reader();
+        for _ in 0..10 {
+            stored(&reader, "load").await;
+        }
+    };
+    tokio::join!(load, change, read);
+    assert_eq!(changing.measurement("load").fields.len(), 11);
+    assert_eq!(stored(&subject.reader(), "load").await, as_rows(&points));
+}
+
 pub(crate) async fn ensuring_again_answers_the_same(subject: &impl Subject) {
     let mut writer = Writer::open(subject).await;
     let point = point("load", 0).tag("b", "1").tag("a", "2").field("x", 1.0);
