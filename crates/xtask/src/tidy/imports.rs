@@ -18,11 +18,13 @@ const AGENT_SEAMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Collectors and probes import the model, their parent and the roots; no schedule, no spool.
+/// Collectors and probes import the model, their parent and the roots; no schedule, no spool. The
+/// parent itself is the seam to the rest of the crate.
 pub(super) fn agent(sources: &Sources) -> anyhow::Result<Findings> {
     let mut findings = Findings::new();
     for (folder, allowed) in AGENT_SEAMS {
-        for source in sources.below(folder) {
+        let parent = format!("{folder}mod.rs");
+        for source in sources.below(folder).filter(|source| source.path != parent) {
             for (line, code) in source.code(Part::Production) {
                 for path in paths_from(code, "crate::") {
                     if !allowed.iter().any(|seam| is_within(path, seam)) {
@@ -74,7 +76,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "crates/agent/src/probes/mod.rs",
         "crates/agent/src/probes/",
     ),
-    ("ENCODINGS", "crates/wire/src/lib.rs", "crates/wire/src/"),
+    (
+        "ENCODINGS",
+        "crates/wire/src/encoding.rs",
+        "crates/wire/src/",
+    ),
     ("STORES", "crates/store/src/open.rs", "crates/store/src/"),
 ];
 
@@ -104,32 +110,40 @@ pub(super) fn tables_and_files(sources: &Sources) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// The lower-case names before `::` between `const TABLE` and the line that closes it.
+/// What the rows of `const TABLE` name: the module before `::`, or for a bare type (`&Json`) the
+/// module of that name in lower case.
 fn modules_of_table(source: &Source, table: &str) -> BTreeSet<String> {
     let head = format!("const {table}:");
-    let mut modules = BTreeSet::new();
-    let rows = source
+    let code: Vec<&str> = source
         .code(Part::Production)
         .map(|(_, code)| code)
-        .skip_while(|code| !code.contains(&head))
-        .enumerate()
-        .take_while(|(index, code)| *index == 0 || !code.starts_with("];"));
-    for (index, code) in rows {
-        // The first line holds the type; its rows, if any, are after the equals sign.
-        let code = if index == 0 {
-            code.split_once('=').map_or("", |(_, rows)| rows)
-        } else {
-            code
-        };
-        for (position, _) in code.match_indices("::") {
-            let name: &str = code[..position]
-                .rsplit(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
-                .next()
-                .unwrap_or("");
-            let is_module = name.starts_with(|letter: char| letter.is_ascii_lowercase());
-            if is_module && !["crate", "self", "super", "std"].contains(&name) {
-                modules.insert(name.to_owned());
-            }
+        .collect();
+    let code = code.join("\n");
+    let Some((_, after_head)) = code.split_once(&head) else {
+        return BTreeSet::new();
+    };
+    // Before the equals sign is the type.
+    let rows = after_head.split_once('=').map_or("", |(_, rows)| rows);
+    let rows = rows.split_once("];").map_or(rows, |(rows, _)| rows);
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut modules = BTreeSet::new();
+    for (position, _) in rows.match_indices("::") {
+        let name = rows[..position]
+            .rsplit(|letter| !is_word(letter))
+            .next()
+            .unwrap_or("");
+        let is_module = name.starts_with(|letter: char| letter.is_ascii_lowercase());
+        if is_module && !["crate", "self", "super", "std"].contains(&name) {
+            modules.insert(name.to_owned());
+        }
+    }
+    for (position, _) in rows.match_indices('&') {
+        let name = rows[position + 1..]
+            .split(|letter| !is_word(letter))
+            .next()
+            .unwrap_or("");
+        if name.starts_with(|letter: char| letter.is_ascii_uppercase()) {
+            modules.insert(name.to_lowercase());
         }
     }
     modules
@@ -190,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_read_from_both_forms_of_a_table() {
-        let text = "pub const A: &[x::Entry] = &[cpu::ENTRY, load::ENTRY];\npub const B: &[Entry] = &[\n    Entry { open: sqlite::open },\n    http::ENTRY,\n];\nuse other::x;\n";
+    fn modules_are_read_from_all_forms_of_a_table() {
+        let text = "pub const A: &[x::Entry] = &[cpu::ENTRY];\npub const B: &[Entry] = &[\n    Entry { open: sqlite::open },\n    http::ENTRY,\n];\nconst C: &[&dyn Encoding] = &[&Json];\nuse other::x;\n";
         let source = Source {
             path: String::new(),
             text: text.to_owned(),
@@ -201,7 +215,9 @@ mod tests {
                 .into_iter()
                 .collect::<Vec<_>>()
         };
+        assert_eq!(names("A"), ["cpu"]);
         assert_eq!(names("B"), ["http", "sqlite"]);
-        assert!(names("A").starts_with(&["cpu".to_owned()]));
+        assert_eq!(names("C"), ["json"]);
+        assert!(names("D").is_empty());
     }
 }

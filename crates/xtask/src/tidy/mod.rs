@@ -50,7 +50,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "unsafe is in one file",
-        check: text::unsafe_code,
+        check: text::unsafety,
     },
     Rule {
         name: "no test is ignored, and none sleeps",

@@ -32,12 +32,12 @@ pub(super) fn lengths(sources: &Sources) -> anyhow::Result<Findings> {
         .collect())
 }
 
-pub(super) fn unsafe_code(sources: &Sources) -> anyhow::Result<Findings> {
+pub(super) fn unsafety(sources: &Sources) -> anyhow::Result<Findings> {
     // The words are cut in two so that this file does not find itself.
     let words = [
         concat!("uns", "afe {"),
         concat!("uns", "afe fn"),
-        concat!("(uns", "afe_code"),
+        concat!("uns", "afe_code"),
     ];
     Ok(find(sources, Part::Both, &words, |source| {
         source.path != MAY_BE_UNSAFE
@@ -46,7 +46,8 @@ pub(super) fn unsafe_code(sources: &Sources) -> anyhow::Result<Findings> {
 
 pub(super) fn tests_that_wait(sources: &Sources) -> anyhow::Result<Findings> {
     let ignored = [concat!("#[ign", "ore"), concat!("#![ign", "ore")];
-    let sleeps = [concat!("sl", "eep("), concat!("sl", "eep_until(")];
+    // Waiting until a deadline beside something else is fine: that is `sleep_until` in a select.
+    let sleeps = [concat!("sl", "eep(")];
     let mut findings = find(sources, Part::Both, &ignored, |_| true);
     findings.extend(find(sources, Part::Tests, &sleeps, |_| true));
     Ok(findings)
@@ -155,11 +156,9 @@ mod tests {
         );
         let danger = concat!("uns", "afe { x }\n");
         assert_eq!(
-            unsafe_code(&one("crates/a/src/b.rs", danger))
-                .unwrap()
-                .len(),
+            unsafety(&one("crates/a/src/b.rs", danger)).unwrap().len(),
             1
         );
-        assert!(unsafe_code(&one(MAY_BE_UNSAFE, danger)).unwrap().is_empty());
+        assert!(unsafety(&one(MAY_BE_UNSAFE, danger)).unwrap().is_empty());
     }
 }
