@@ -1,1 +1,25 @@
-//! Sources, decode, step, commit, retry.
+//! The sink: from messages to committed steps.
+//!
+//! Data flows one way: a [`Source`] gives messages, the [`assemble`] module decodes them and packs
+//! a step, [`Sink::run`] has the store commit it. The only backward flow is the acknowledgement of
+//! what was committed, given to the source as a value (A4).
+//!
+//! What this crate is not: it knows no SQL and no librdkafka, and it keeps nothing that the
+//! database does not have. Killed at any moment, it goes on from the stored positions (D4).
+
+pub mod assemble;
+mod error;
+mod ledger;
+mod message;
+mod retry;
+mod run;
+mod settings;
+mod source;
+mod status;
+
+pub use error::SinkError;
+pub use message::Message;
+pub use run::{Finished, Sink};
+pub use settings::SinkSettings;
+pub use source::{KafkaSource, KafkaSourceSettings, Source, SourceEvent, SpoolSource};
+pub use status::{SinkStatus, StatusReport, describe_metrics};

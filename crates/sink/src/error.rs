@@ -1,0 +1,68 @@
+//! What ends a sink. An outage does not (D8); these do.
+
+use tidegauge_kafka::KafkaError;
+use tidegauge_spool::SpoolError;
+use tidegauge_store::StoreError;
+
+/// An error that ends a sink.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The store cannot be used as it is configured.
+    #[error("using the store")]
+    Store(#[source] StoreError),
+    /// Kafka cannot be used as it is configured.
+    #[error("reading from kafka topic {topic}")]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// Why.
+        #[source]
+        source: KafkaError,
+    },
+    /// The topic that is to be read to its end is not there.
+    #[error(
+        "reading kafka topic {topic} to its end: there is no such topic; create it or check its name"
+    )]
+    NoTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// The spool cannot be read.
+    #[error("reading the spool")]
+    Spool(#[source] SpoolError),
+    /// A stored position is not in the log any more, and the setting says to stop.
+    #[error(
+        "reading {topic} partition {partition}: the stored position {stored} is outside of the log \
+         ({low} to {high}); set `sink.on_lost_messages = \"skip_and_record\"` to go on from {low}"
+    )]
+    PositionLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The stored position.
+        stored: i64,
+        /// The first offset of the log.
+        low: i64,
+        /// The offset after the last.
+        high: i64,
+    },
+    /// A task of the sink ended without an answer.
+    #[error("running the sink's {task}")]
+    Task {
+        /// Which.
+        task: &'static str,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+}
+
+impl SinkError {
+    /// Whether the configuration is at fault (exit status 2).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Store(error) if !error.is_retryable())
+    }
+}

@@ -1,0 +1,44 @@
+//! The sink's settings, already validated.
+
+use std::time::Duration;
+use tidegauge_model::Limits;
+use tidegauge_wire::{ENCODINGS, Encoding};
+
+/// How a sink works.
+#[derive(Debug, Clone)]
+pub struct SinkSettings {
+    /// Limits on what is accepted (D14).
+    pub limits: Limits,
+    /// The encoding of messages that do not name theirs.
+    pub encoding: &'static dyn Encoding,
+    /// Points in one step at most (a message is never divided).
+    pub step_points: usize,
+    /// Bytes of messages in one step at most, above one message.
+    pub step_bytes: usize,
+    /// The first pause after an error of the store; doubled up to `retry_longest`.
+    pub retry_first: Duration,
+    /// The longest pause between two tries.
+    pub retry_longest: Duration,
+    /// Stop after so many committed steps.
+    pub cycles: Option<u64>,
+    /// Stop when everything is applied that was there at the start.
+    pub until_end: bool,
+    /// How long a step may go on after the sink was told to stop.
+    pub stop_deadline: Duration,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            encoding: ENCODINGS[0],
+            step_points: 100_000,
+            step_bytes: 16 * 1024 * 1024,
+            retry_first: Duration::from_millis(100),
+            retry_longest: Duration::from_secs(5),
+            cycles: None,
+            until_end: false,
+            stop_deadline: Duration::from_secs(5),
+        }
+    }
+}
