@@ -21,13 +21,13 @@ pub struct SpoolSettings {
 /// A batch to append.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBatch<'p> {
-    /// As [`Spool::next`] says.
+    /// As [`crate::Spool::next`] says.
     pub epoch: i64,
-    /// As [`Spool::next`] says.
+    /// As [`crate::Spool::next`] says.
     pub sequence: u64,
     /// The bytes, already encoded with that number.
     pub payload: &'p [u8],
-    /// The greatest [`Dropped::id`] of [`Spool::drops`] that the payload tells, with all below it.
+    /// The greatest [`Dropped::id`] of [`crate::Spool::drops`] that the payload tells, with all below it.
     pub tells_drops_through: Option<i64>,
     /// Now, in microseconds since 1970 UTC.
     pub now_us: i64,

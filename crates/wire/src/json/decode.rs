@@ -30,7 +30,8 @@ pub(super) fn decode<'a>(bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(),
     Err(other_version(bytes).unwrap_or(error))
 }
 
-fn decode_with<'a>(
+/// With `huge_numbers`, numbers beyond a double are infinite instead of an error of the text.
+pub(super) fn decode_with<'a>(
     bytes: &'a [u8],
     into: &mut BatchRef<'a>,
     huge_numbers: bool,

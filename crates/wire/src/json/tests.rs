@@ -150,3 +150,29 @@ fn a_buffer_can_be_used_again_after_an_error() {
         ("g", 0, 0)
     );
 }
+
+#[test]
+fn the_pass_for_huge_numbers_reads_all_else_alike() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/json/v1");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the golden folder is there") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("readable");
+        if bytes.windows(5).any(|part| part == b"1e400") {
+            continue;
+        }
+        let read = |huge_numbers| {
+            let mut batch = BatchRef::default();
+            let result = super::decode::decode_with(&bytes, &mut batch, huge_numbers);
+            result
+                .map(|()| format!("{batch:?}"))
+                .map_err(|error| (error.reason, error.detail))
+        };
+        assert_eq!(read(true), read(false), "{}", path.display());
+        files += 1;
+    }
+    assert!(files > 20, "{files} files");
+}

@@ -154,6 +154,32 @@ fn the_agent_writes_the_bytes_that_it_did() {
     assert_eq!(String::from_utf8(bytes).expect("JSON is UTF-8"), expected);
 }
 
+#[test]
+fn the_examples_of_the_documentation_are_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/wire-format.md");
+    let page = fs::read_to_string(path).expect("the page is there");
+    let blocks = page.split("```json\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or(rest));
+    let messages: Vec<_> = blocks.filter(|block| block.starts_with("{\"v\"")).collect();
+    assert_eq!(messages.len(), 2);
+    for message in messages {
+        let mut batch = BatchRef::default();
+        Json.decode(message.as_bytes(), &mut batch)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((batch.points().len(), batch.rejected.len()), (1, 0));
+    }
+    for reason in REFUSED
+        .iter()
+        .map(|row| &row.1)
+        .chain(READ.iter().flat_map(|row| row.1))
+    {
+        assert!(
+            page.contains(&format!("| `{reason}` |")),
+            "{reason} is not explained"
+        );
+    }
+}
+
 /// What `agent.json` holds.
 fn written() -> Batch {
     let cpu = Point::new(name!("cpu"), 1_795_183_200_000_000)
