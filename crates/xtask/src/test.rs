@@ -3,7 +3,7 @@
 //! One build for all (the profile `dev`); then the servers; then the tests of all crates and those
 //! of the web page. The closing lines say what was skipped and why, and how many passed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -58,12 +58,22 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<bool> {
 
     let (servers, mut environment) = servers(options, folder.path())?;
     environment.insert(SKIPS_FILE.to_owned(), list.display().to_string());
+    // What a test that was killed leaves behind goes away with the run's folder.
+    let scratch = folder.path().join("tmp");
+    fs::create_dir(&scratch).context("make the tests' temporary folder")?;
+    environment.insert("TMPDIR".to_owned(), scratch.display().to_string());
     let (mut tally, mut left_out) = (Tally::default(), Skips::new());
     let mut good = run_rust_tests(&selection, &environment, &mut tally)?;
     if selection.is_everything() {
         good &= run_web_tests(&environment, &mut tally, &mut left_out)?;
     }
     drop(servers);
+    if !good && fs::read_dir(&scratch).is_ok_and(|entries| entries.count() > 0) {
+        println!(
+            "what the failing tests kept is in {}",
+            folder.keep().display()
+        );
+    }
 
     let mut skips = skips::read(&list)?;
     // A test that skips itself returns as if it had passed.
