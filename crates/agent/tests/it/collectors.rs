@@ -1,0 +1,242 @@
+//! Every collector on fixture hosts, compared with golden files, and on this machine.
+//!
+//! A fixture is `tests/fixtures/<host>/{first,second}/{proc,sys}`: plain files at two moments, so
+//! that figures of the interval between them are seen. `UPDATE_GOLDEN=1` writes
+//! `tests/golden/<host>.txt` anew.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegauge_agent::HostRoots;
+use tidegauge_agent::collectors::filesystem::{Filesystem, Space};
+use tidegauge_agent::collectors::{COLLECTORS, CollectError, Collector, availability};
+use tidegauge_model::{ManualClock, Point, SystemClock, Value, ValueType, catalog};
+use tidegauge_testkit::HostTree;
+
+/// 2026-11-21 00:00:00 UTC.
+const FIRST_US: i64 = 1_795_219_200_000_000;
+
+fn tests_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// A host at its first moment, with the collectors that measure it.
+struct FixtureHost {
+    name: &'static str,
+    tree: HostTree,
+    collectors: Vec<Box<dyn Collector>>,
+}
+
+impl FixtureHost {
+    fn open(name: &'static str, root_fs: Option<&str>) -> Self {
+        let tree = HostTree::copy_of(&Self::moment(name, "first"));
+        let root_fs = root_fs.map_or_else(|| PathBuf::from("/"), |path| tree.path(path));
+        let roots = HostRoots {
+            page_bytes: 4096,
+            ..HostRoots::new(tree.proc_root(), tree.sys_root(), root_fs)
+        };
+        let collectors = COLLECTORS
+            .iter()
+            .map(|entry| match entry.name {
+                // The one collector that asks the system for more than files.
+                "filesystem" => Box::new(filesystem(&roots)) as Box<dyn Collector>,
+                _ => (entry.new)(&roots),
+            })
+            .collect();
+        Self {
+            name,
+            tree,
+            collectors,
+        }
+    }
+
+    fn moment(name: &str, moment: &str) -> PathBuf {
+        tests_folder().join("fixtures").join(name).join(moment)
+    }
+
+    fn go_to_second_moment(&self) {
+        for root in ["proc", "sys"] {
+            self.tree.remove(root);
+            let from = Self::moment(self.name, "second").join(root);
+            copy_files(&from, root, &self.tree);
+        }
+    }
+
+    fn collect(&mut self, time_us: i64) -> Vec<Point> {
+        let clock = ManualClock::at(time_us);
+        let mut points = Vec::new();
+        for collector in &mut self.collectors {
+            let from = points.len();
+            collector
+                .collect(&clock, &mut points)
+                .unwrap_or_else(|error| panic!("{}: {error:?}", collector.name()));
+            assert_in_catalog(collector.name(), &points[from..]);
+        }
+        points
+    }
+}
+
+fn copy_files(from: &Path, to: &str, tree: &HostTree) {
+    for entry in fs::read_dir(from).expect("a fixture folder") {
+        let entry = entry.expect("an entry of the fixture");
+        let target = format!("{to}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            copy_files(&entry.path(), &target, tree);
+        } else {
+            tree.write(&target, fs::read(entry.path()).expect("a fixture file"));
+        }
+    }
+}
+
+/// The space of a mount depends on its name alone; backups are away.
+fn filesystem(roots: &HostRoots) -> Filesystem {
+    let ask = |path: &Path| {
+        if path.ends_with("mnt/backup") {
+            return Err(io::Error::from_raw_os_error(116)); // ESTALE
+        }
+        let blocks = path.file_name().map_or(0, |name| name.len() as u64);
+        Ok(Space {
+            total_bytes: 1_000_000_000_000,
+            free_bytes: 400_000_000_000 + blocks * 4096,
+            available_bytes: 350_000_000_000 + blocks * 4096,
+            inodes: if path.starts_with("/data") {
+                0
+            } else {
+                61_054_976
+            },
+            inodes_free: 60_000_000,
+        })
+    };
+    Filesystem::asking(roots, Arc::new(ask), Duration::from_secs(60))
+}
+
+/// Each point has only measurements, tags and fields of the catalog, with the right types.
+fn assert_in_catalog(collector: &str, points: &[Point]) {
+    let entry = COLLECTORS.iter().find(|entry| entry.name == collector);
+    let entry = entry.expect("a collector");
+    for point in points {
+        let name = point.measurement().as_str();
+        assert!(
+            entry.measurements.contains(&name),
+            "{collector} yields {name}"
+        );
+        let measurement = catalog::measurement(name).expect("is in the catalog");
+        let tags: Vec<_> = point.tags().iter().map(|(tag, _)| tag.as_str()).collect();
+        let known: Vec<_> = measurement.tags.iter().map(|tag| tag.name).collect();
+        assert_eq!(tags, known, "{name}");
+        assert_eq!(point.left_out(), 0, "{name} has values that are not finite");
+        assert!(!point.fields().is_empty(), "{name}");
+        for (field, value) in point.fields() {
+            let value_type = match value {
+                Value::Float(number) => {
+                    assert!(*number >= 0.0, "{name}.{field} is {number}");
+                    ValueType::Float
+                }
+                Value::Bool(_) => ValueType::Bool,
+                Value::Text(_) => ValueType::Text,
+            };
+            let known = measurement.field(field.as_str());
+            assert_eq!(
+                known.map(|known| known.value_type),
+                Some(value_type),
+                "{name}.{field}"
+            );
+        }
+    }
+}
+
+fn written(title: &str, points: &[Point]) -> String {
+    let mut text = format!("# {title}\n");
+    for point in points {
+        let _ = write!(text, "{} @{}", point.measurement(), point.time_us());
+        for (tag, value) in point.tags() {
+            let _ = write!(text, " {tag}={value:?}");
+        }
+        text.push('\n');
+        for (field, value) in point.fields() {
+            let _ = match value {
+                Value::Float(number) => writeln!(text, "  {field} {number}"),
+                Value::Bool(truth) => writeln!(text, "  {field} {truth}"),
+                Value::Text(words) => writeln!(text, "  {field} {words:?}"),
+            };
+        }
+    }
+    text
+}
+
+fn assert_golden(host: &str, found: &str) {
+    let path = tests_folder().join("golden").join(format!("{host}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("can be made");
+        fs::write(&path, found).expect("can be written");
+    }
+    let golden = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; set UPDATE_GOLDEN=1", path.display()));
+    if let Some((line, (now, before))) = (1..)
+        .zip(found.lines().zip(golden.lines()))
+        .find(|(_, (now, before))| now != before)
+    {
+        panic!("{}:{line} was `{before}`, is `{now}`", path.display());
+    }
+    assert_eq!(found.lines().count(), golden.lines().count(), "{host}");
+}
+
+fn compare_both_moments(mut host: FixtureHost, seconds: i64) {
+    let mut found = written("first moment", &host.collect(FIRST_US));
+    host.go_to_second_moment();
+    found += &written(
+        "second moment",
+        &host.collect(FIRST_US + seconds * 1_000_000),
+    );
+    assert_golden(host.name, &found);
+}
+
+#[test]
+fn bare_metal_host() {
+    compare_both_moments(FixtureHost::open("bare-metal", None), 10);
+}
+
+#[test]
+fn host_seen_from_a_container() {
+    compare_both_moments(FixtureHost::open("container", Some("host")), 1);
+}
+
+#[test]
+fn this_machine() {
+    let roots = HostRoots::default();
+    let before_us = tidegauge_model::Clock::now_us(&SystemClock);
+    let mut collectors: Vec<_> = COLLECTORS.iter().map(|entry| (entry.new)(&roots)).collect();
+    for round in 1..=2 {
+        for collector in &mut collectors {
+            let mut points = Vec::new();
+            match collector.collect(&SystemClock, &mut points) {
+                Ok(()) => {}
+                // A sandbox may hide a file; it may not be misread.
+                Err(CollectError::Unavailable { path }) => {
+                    assert!(!path.exists(), "{}", path.display());
+                    continue;
+                }
+                Err(error) => panic!("{}: {error:?}", collector.name()),
+            }
+            assert_in_catalog(collector.name(), &points);
+            let after_us = tidegauge_model::Clock::now_us(&SystemClock);
+            for point in &points {
+                assert!((before_us..=after_us).contains(&point.time_us()));
+            }
+            if ["load", "memory", "system"].contains(&collector.name()) {
+                assert_eq!(points.len(), 1, "{} in round {round}", collector.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn availability_tells_every_collector() {
+    let told = availability(&HostRoots::default(), &SystemClock);
+    assert_eq!(told.len(), COLLECTORS.len());
+    let load = told.iter().find(|(name, _)| *name == "load");
+    assert!(matches!(load, Some((_, Ok(())))), "{load:?}");
+}
