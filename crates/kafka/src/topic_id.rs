@@ -79,6 +79,7 @@ pub(crate) fn describe<C: ClientContext>(
     })?;
     let mut names: [*const c_char; 1] = [name.as_ptr()];
     let rk = client.native_ptr();
+    let broker = answering_broker(client, topic, deadline)?;
 
     // SAFETY: `names` holds one pointer to a C string that outlives the call; librdkafka copies it.
     // The result is ours to free with the given function.
@@ -112,15 +113,18 @@ pub(crate) fn describe<C: ClientContext>(
 
     // SAFETY: `options` is valid; a null error buffer of length 0 is allowed.
     let set = unsafe {
-        native::rd_kafka_AdminOptions_set_request_timeout(
-            options.as_ptr(),
-            deadline_ms,
-            std::ptr::null_mut(),
-            0,
-        )
+        let none = std::ptr::null_mut();
+        native::rd_kafka_AdminOptions_set_request_timeout(options.as_ptr(), deadline_ms, none, 0)
     };
-    if set != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-        return Err(failed(set.into()));
+    // SAFETY: as above.
+    let sent_to = unsafe {
+        let none = std::ptr::null_mut();
+        native::rd_kafka_AdminOptions_set_broker(options.as_ptr(), broker, none, 0)
+    };
+    for code in [set, sent_to] {
+        if code != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(failed(code.into()));
+        }
     }
     // SAFETY: all four are valid; librdkafka copies topics and options before it returns.
     unsafe {
@@ -147,6 +151,28 @@ pub(crate) fn describe<C: ClientContext>(
         Ok(description) => Ok(Some(description)),
         Err(code) if is_unknown_topic(code) => Ok(None),
         Err(code) => Err(failed(code)),
+    }
+}
+
+/// A broker that answers now. Any broker can describe a topic; without naming one librdkafka asks the
+/// controller, and waits for it when it is away.
+fn answering_broker<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    deadline: Duration,
+) -> Result<i32, KafkaError> {
+    let what = || format!("find a broker to describe topic {topic}");
+    let metadata = client
+        .fetch_metadata(Some(topic), deadline)
+        .map_err(|error| KafkaError::of_client(what(), error))?;
+    let first = metadata
+        .brokers()
+        .first()
+        .map(rdkafka::metadata::MetadataBroker::id);
+    match metadata.orig_broker_id() {
+        // The connection was made by address, and its number is not known yet.
+        unknown if unknown < 0 => first.ok_or_else(|| KafkaError::Timeout { what: what() }),
+        known => Ok(known),
     }
 }
 
