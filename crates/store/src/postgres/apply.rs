@@ -13,7 +13,7 @@ use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
 use super::errors::{self, During};
 use super::partitions::{self, Leaf, Partitions};
 use super::staging::{self, Repeats};
-use super::values::{Time, quoted, wire_time};
+use super::values::{Time, data_table, quoted, wire_time};
 use crate::{Applied, RowBlock, Step, StoreError};
 use futures_util::{SinkExt, future, pin_mut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,9 +153,7 @@ impl Applier {
             staging::prepare(session, block).await?;
         }
         let leaves = distinct_leaves(portions);
-        let ended = begin(session, step, &leaves).await?;
-        if let Some(ended) = ended {
-            session.rollback().await?;
+        if let Some(ended) = begin(session, step, &leaves).await? {
             return Ok(ended);
         }
         let mut new_rows = 0;
@@ -221,12 +219,18 @@ impl Applier {
 }
 
 /// BEGIN and all that decides whether the step may be written, in one round trip. `Some`: it may
-/// not, and the transaction is to be rolled back.
+/// not, and the transaction is rolled back.
 async fn begin(
     session: &mut Session,
     step: &Step,
     leaves: &[&Leaf],
 ) -> Result<Option<Attempt>, StoreError> {
+    let parents: BTreeSet<String> = step
+        .blocks
+        .iter()
+        .map(|block| data_table(&block.measurement().name))
+        .collect();
+    let parents: Vec<String> = parents.into_iter().collect();
     let doing = "checking the positions of a step";
     let moves = bookkeeping::Moves::of(step);
     let (updates, inserts) = bookkeeping::LedgerColumns::of(step);
@@ -240,10 +244,19 @@ async fn begin(
     let leaf_times: Vec<Time> = leaves.iter().map(|leaf| Time(leaf.from_us)).collect();
     let [move_positions, update_ledger, insert_ledger, lock_leaves] = &statements;
     let client = session.client();
+    // COPY into a leaf locks the leaf and then looks at its parent, a schema change the other way
+    // round: so the parents are locked first.
+    let mut begin = "begin isolation level read committed".to_owned();
+    if !parents.is_empty() {
+        begin.push_str(&format!(
+            "; lock table only {} in row exclusive mode",
+            parents.join(", only ")
+        ));
+    }
     // The futures are first polled in this order, so that is the order on the wire; what is not
     // needed is not sent.
     let answers = future::try_join5(
-        client.batch_execute("begin isolation level read committed"),
+        client.batch_execute(&begin),
         async {
             let moves = moves.parameters();
             client.execute(move_positions, &moves).await
@@ -273,22 +286,25 @@ async fn begin(
     );
     let ((), moved, updated, inserted, locked) =
         session.within(doing, During::Statement, answers).await?;
+    if moved == step.moves.len() as u64
+        && updated + inserted == step.ledger.len() as u64
+        && partitions::are_as_known(&locked, leaves)
+    {
+        return Ok(None);
+    }
+    // First back, so that what is read below is not what this very transaction moved.
+    session.rollback().await?;
     if moved != step.moves.len() as u64 {
-        let stands = bookkeeping::stands_at_end(session, step).await?;
-        let applied = if stands {
-            Applied::Already
-        } else {
-            Applied::Fenced
+        let applied = match bookkeeping::stand_at_end(session, step).await? {
+            true => Applied::Already,
+            false => Applied::Fenced,
         };
         return Ok(Some(Attempt::Done(applied)));
     }
     if updated + inserted != step.ledger.len() as u64 {
         return Ok(Some(Attempt::Done(Applied::LedgerMoved)));
     }
-    if !partitions::are_as_known(&locked, leaves) {
-        return Ok(Some(Attempt::PartitionsMoved));
-    }
-    Ok(None)
+    Ok(Some(Attempt::PartitionsMoved))
 }
 
 /// Sends rows by one COPY; answers how many the server took.

@@ -175,7 +175,7 @@ impl<'a> LedgerColumns<'a> {
 }
 
 /// Whether every position of a step stands at its end: it was committed before.
-pub(super) async fn stands_at_end(session: &mut Session, step: &Step) -> Result<bool, StoreError> {
+pub(super) async fn stand_at_end(session: &mut Session, step: &Step) -> Result<bool, StoreError> {
     let moves = Moves::of(step);
     let sql = "select count(*) from position p
                join unnest($1::text[], $2::integer[], $3::bigint[])

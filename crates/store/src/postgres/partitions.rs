@@ -236,6 +236,12 @@ pub(super) async fn make_keyed(
     name: &str,
 ) -> Result<(), StoreError> {
     let doing = format!("making rows of {name} unique");
+    // Keeps steps out, which lock the parent first, but not queries.
+    let lock = format!(
+        "lock table only {} in share row exclusive mode",
+        data_table(name)
+    );
+    session.batch(&doing, &lock).await?;
     let leaves = "select name from partition where measurement_id = $1 order by from_time";
     for row in session.query(&doing, leaves, &[&id]).await? {
         let leaf: &str = row.get(0);
@@ -244,10 +250,9 @@ pub(super) async fn make_keyed(
             Ok(()) => {}
             Err(error) if error.code() == Some("23505") => {
                 let table = quoted(leaf);
-                // A lock that keeps writers out, then one row of each key stays.
+                // One row of each key stays.
                 let sql = format!(
                     "rollback to savepoint before_key;
-                     lock table {table} in share row exclusive mode;
                      delete from {table} t using
                      (select ctid, row_number() over (partition by series_id, time order by ctid) n
                       from {table}) d where d.ctid = t.ctid and d.n > 1;

@@ -11,7 +11,6 @@ use crate::{
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write;
 use tidegauge_model::{Kind, Value, ValueType};
 use tokio_postgres::Row;
 
@@ -242,11 +241,10 @@ async fn buckets(session: &mut Session, request: &BucketsRequest) -> Result<Buck
             ValueType::Bool => format!("{column}::integer::double precision"),
             _ => column.clone(),
         };
-        let _ = write!(
-            columns,
+        columns.push_str(&format!(
             ", count({column}), min({number}), max({number}), sum({number}),
              (array_agg({number} order by time desc) filter (where {column} is not null))[1]"
-        );
+        ));
     }
     // Integers all the way: date_bin counts in microseconds from the origin.
     let sql = format!(

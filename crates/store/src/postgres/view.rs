@@ -127,7 +127,7 @@ mod tests {
         );
         assert_eq!(
             names(&["x", "tag_x"], &["x"]),
-            ["host", "time", "tag_tag_x", "tag_x", "x"]
+            ["host", "time", "tag_x", "tag_tag_x", "x"]
         );
         let long = "l".repeat(60);
         assert!(
