@@ -1,2 +1,52 @@
-//! The tidegauge program.
-fn main() {}
+//! The tidegauge program: finds the command, runs it, and maps its end to an exit status: 0 for
+//! success, 1 for a failure, 2 for a usage or configuration error.
+
+mod commands;
+mod health;
+mod logging;
+mod progress;
+mod serve;
+mod settings;
+mod shutdown;
+mod state_dir;
+
+use settings::UsageError;
+use std::error::Error;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = commands::command_line().get_matches();
+    match commands::run(&matches) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+/// Prints an error's chain once and chooses the exit status.
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the program's last word is printed"
+)]
+fn report(error: &anyhow::Error) -> ExitCode {
+    let usage = error.chain().any(is_usage);
+    let problems = error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    for line in problems.lines() {
+        eprintln!("tidegauge: {line}");
+    }
+    if usage {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn is_usage(error: &(dyn Error + 'static)) -> bool {
+    error.is::<UsageError>()
+        || error
+            .downcast_ref::<tidegauge_store::StoreError>()
+            .is_some_and(|error| error.class() == tidegauge_store::ErrorClass::Usage)
+}

@@ -1,0 +1,137 @@
+//! `tidegauge agent`: measure, check, spool, publish.
+
+use crate::health::{self, Health};
+use crate::settings::Settings;
+use crate::{progress, serve, shutdown, state_dir};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tidegauge_agent::{
+    AgentStatus, CollectSettings, PublishSettings, PublishState, collect, describe_metrics, publish,
+};
+use tidegauge_model::{Clock, SystemClock};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn shape(command: Command) -> Command {
+    command
+}
+
+pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let kafka = super::sink::kafka(settings)?;
+    let topic = settings.required("kafka.topic")?;
+    let state_dir = state_dir::prepare(settings)?;
+    let collect = super::host::collect_settings(settings, &state_dir)?;
+    let number = |key: &str| {
+        settings
+            .count(key)
+            .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX))
+    };
+    let publish = PublishSettings {
+        partitions: number("kafka.partitions"),
+        replication: number("kafka.replication"),
+        ..PublishSettings::new(kafka, topic, collect.agent.clone())
+    };
+    super::runtime(1)?.block_on(work(settings, &state_dir, collect, publish))
+}
+
+async fn work(
+    settings: &Settings,
+    state_dir: &std::path::Path,
+    collect: CollectSettings,
+    publish: PublishSettings,
+) -> anyhow::Result<ExitCode> {
+    let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
+    let recorder = health::recorder()?;
+    describe_metrics();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let spool = super::host::spool(settings, state_dir, clock.now_us())?;
+    let status = AgentStatus::new();
+    let end = CancellationToken::new();
+    let mut tasks = Vec::new();
+    if let Some(address) = settings.address("general.listen") {
+        let listener = serve::listen(address).await?;
+        tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
+        tasks.push(serve::pages(
+            listener,
+            health::router(recorder, health(status.clone())),
+            end.clone(),
+        ));
+    }
+    tracing::info!(host = %collect.host, agent = %collect.agent, topic = publish.topic, "agent is starting");
+    tasks.push(tokio::spawn(progress::status_line(
+        end.clone(),
+        line(status.clone()),
+    )));
+    let appended = Arc::new(Notify::new());
+    let published = tokio::spawn(publish::run(
+        publish,
+        spool.clone(),
+        clock.clone(),
+        appended.clone(),
+        status.clone(),
+        end.clone(),
+    ));
+    let collected = collect::run(
+        collect,
+        spool.clone(),
+        clock,
+        appended,
+        status.clone(),
+        cancel,
+    )
+    .await;
+    // What was collected last is still sent, if the broker is there (D12).
+    if status.figures().publish == PublishState::Connected {
+        super::host::emptied(&spool).await;
+    }
+    end.cancel();
+    published.await??;
+    for task in tasks {
+        task.await?;
+    }
+    collected?;
+    let figures = status.figures();
+    tracing::info!(
+        batches = figures.batches,
+        acknowledged = figures.acknowledged_batches,
+        waiting = figures.spool.batches,
+        "stopped"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn health(status: AgentStatus) -> Health {
+    Arc::new(move || {
+        let figures = status.figures();
+        let text = format!(
+            "{} collections, {} batches wait in the spool",
+            figures.collections, figures.spool.batches
+        );
+        match figures.publish {
+            PublishState::Away { since_us, cause } => {
+                let seconds = (SystemClock.now_us() - since_us) / 1_000_000;
+                Err(format!(
+                    "kafka is away since {seconds} s, samples are kept: {cause}\n{text}"
+                ))
+            }
+            _ => Ok(text),
+        }
+    })
+}
+
+fn line(status: AgentStatus) -> impl Fn() -> String + Send {
+    move || {
+        let figures = status.figures();
+        let sent = figures.acknowledged_batches;
+        let waiting = figures.spool.batches;
+        let mut text = format!(
+            "{} points, {sent} batches sent, {waiting} waiting",
+            figures.points
+        );
+        if let PublishState::Away { cause, .. } = figures.publish {
+            text.push_str(&format!(", kafka is away: {cause}"));
+        }
+        text
+    }
+}

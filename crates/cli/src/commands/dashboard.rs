@@ -1,0 +1,42 @@
+//! `tidegauge dashboard`: the page over a store.
+
+use crate::settings::Settings;
+use crate::{serve, shutdown};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tidegauge_dashboard::DashboardOptions;
+use tidegauge_model::SystemClock;
+use tidegauge_query::Query;
+use tidegauge_store::open_reader;
+
+pub(super) fn shape(command: Command) -> Command {
+    command
+}
+
+#[expect(clippy::print_stdout, reason = "the address is the command's answer")]
+pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let url = super::store::url(settings)?;
+    let reader = open_reader(&url, &super::sink::options(settings))?;
+    super::runtime(2)?.block_on(async {
+        let cancel = shutdown::on_signal(None)?;
+        let address = settings
+            .address("general.listen")
+            .unwrap_or(super::up::DEFAULT_LISTEN);
+        let listener = serve::listen(address).await?;
+        println!(
+            "Tidegauge is live at http://{}/ over {url}",
+            listener.local_addr()?
+        );
+        let query = Query::new(reader);
+        tidegauge_dashboard::serve(
+            listener,
+            query,
+            DashboardOptions::default(),
+            Arc::new(SystemClock),
+            cancel,
+        )
+        .await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

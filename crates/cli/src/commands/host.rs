@@ -1,0 +1,223 @@
+//! From settings to what the agent needs: roots, identity, collectors, checks, spool.
+
+use crate::settings::{CheckTable, Place, Settings, UsageError, value};
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+use tidegauge_agent::collectors::{COLLECTORS, CollectorEntry};
+use tidegauge_agent::probes::CheckSettings;
+use tidegauge_agent::{AgentError, CollectSettings, HostRoots, identity};
+use tidegauge_model::{Name, Tags};
+use tidegauge_spool::{Opened, Spool, SpoolSettings};
+
+pub(super) fn roots(settings: &Settings) -> HostRoots {
+    let path = |key: &str, default: &str| settings.path(key).unwrap_or_else(|| default.into());
+    HostRoots::new(
+        path("agent.proc_root", "/proc"),
+        path("agent.sys_root", "/sys"),
+        path("agent.root_fs", "/"),
+    )
+}
+
+/// The collectors that are asked for, by default those that are on by default.
+pub(super) fn collectors(settings: &Settings) -> Result<Vec<&'static CollectorEntry>, UsageError> {
+    let names = settings.list("agent.collectors");
+    if names.is_empty() {
+        return Ok(COLLECTORS.iter().filter(|entry| entry.default_on).collect());
+    }
+    let mut found = Vec::new();
+    let mut problems = Vec::new();
+    for name in names {
+        match COLLECTORS.iter().find(|entry| entry.name == name) {
+            Some(entry) => found.push(entry),
+            None => {
+                let known: Vec<&str> = COLLECTORS.iter().map(|entry| entry.name).collect();
+                let place = settings.place("agent.collectors");
+                problems.push(format!(
+                    "{place}: there is no collector `{name}`; there are {}",
+                    known.join(", ")
+                ));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(found)
+    } else {
+        Err(UsageError(problems))
+    }
+}
+
+/// What to collect and check; the state folder may give the agent's id.
+pub(super) fn collect_settings(
+    settings: &Settings,
+    state_dir: &Path,
+) -> anyhow::Result<CollectSettings> {
+    let roots = roots(settings);
+    let collectors = collectors(settings)?;
+    let checks = checks(settings)?;
+    let labels = labels(settings)?;
+    let (agent, source) = identity::agent_id(settings.text("agent.id"), &roots, state_dir)?;
+    let host = identity::host_name(settings.text("agent.host"), &roots)?;
+    tracing::debug!(%agent, ?source, %host, "identity");
+    let made = CollectSettings {
+        labels,
+        collectors,
+        checks,
+        interval: settings
+            .duration("agent.interval")
+            .unwrap_or(CheckSettings::DEFAULT_INTERVAL),
+        cycles: settings.count("general.cycles"),
+        ..CollectSettings::new(agent, host, roots)
+    };
+    made.validate()
+        .map_err(|error| usage(&Place::Default, &error))?;
+    Ok(made)
+}
+
+/// Opens the spool of the state folder.
+pub(super) fn spool(settings: &Settings, state_dir: &Path, now_us: i64) -> anyhow::Result<Spool> {
+    let bounds = SpoolSettings {
+        max_bytes: settings.bytes("agent.spool_bytes").unwrap_or(1 << 30),
+        max_age_us: settings
+            .duration("agent.spool_age")
+            .map_or(i64::MAX, |age| {
+                i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
+            }),
+    };
+    let (
+        spool,
+        Opened {
+            set_aside, entries, ..
+        },
+    ) = Spool::open(&state_dir.join("spool.db"), bounds, now_us)?;
+    if let Some(path) = set_aside {
+        tracing::error!(path = %path.display(), "the spool was corrupt and was set aside, the loss is counted");
+    }
+    if entries > 0 {
+        tracing::info!(batches = entries, "the spool has batches from before");
+    }
+    Ok(spool)
+}
+
+/// Waits until what is in the spool was taken, but not for long: the spool keeps it.
+pub(super) async fn emptied(spool: &Spool) {
+    const DEADLINE: Duration = Duration::from_secs(3);
+    let empty = async {
+        while spool.stats().is_ok_and(|stats| stats.entries > 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(DEADLINE, empty).await.is_err() {
+        tracing::info!("some batches stay in the spool for the next start");
+    }
+}
+
+fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
+    let mut checks = Vec::new();
+    let mut problems = Vec::new();
+    let place = settings.place("agent.check");
+    let urls = settings
+        .list("agent.check")
+        .iter()
+        .map(|url| check(settings, url, &place));
+    for made in urls.chain(
+        settings
+            .checks
+            .iter()
+            .map(|table| check_of_table(settings, table)),
+    ) {
+        match made {
+            Ok(check) => checks.push(check),
+            Err(UsageError(more)) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() {
+        Ok(checks)
+    } else {
+        Err(UsageError(problems))
+    }
+}
+
+/// A check of a URL with what the settings say for all checks.
+pub(super) fn check(
+    settings: &Settings,
+    url: &str,
+    place: &Place,
+) -> Result<CheckSettings, UsageError> {
+    let deadline = settings.duration("agent.check_deadline");
+    let made =
+        CheckSettings::new(url).and_then(|check| match settings.duration("agent.check_interval") {
+            Some(interval) => check.with_interval(interval),
+            None => Ok(check),
+        });
+    let made = made.and_then(|check| match deadline {
+        Some(deadline) => check.with_deadline(deadline),
+        None => Ok(check),
+    });
+    made.map_err(|error| usage(place, &error))
+}
+
+fn check_of_table(settings: &Settings, table: &CheckTable) -> Result<CheckSettings, UsageError> {
+    let text = |key: &str| {
+        table
+            .values
+            .get(key)
+            .and_then(|(texts, _)| texts.first())
+            .map(String::as_str)
+    };
+    let place = table.place.clone().unwrap_or(Place::Default);
+    let at = |key: &str| table.values.get(key).map_or(&place, |(_, place)| place);
+    let mut made = check(settings, text("url").unwrap_or_default(), at("url"))?;
+    let refine = |made: Result<CheckSettings, AgentError>, key: &str| {
+        made.map_err(|error| usage(at(key), &error))
+    };
+    if let Some(name) = text("name") {
+        made = refine(made.with_name(name), "name")?;
+    }
+    if let Some(interval) = text("interval").and_then(|text| value::duration(text).ok()) {
+        made = refine(made.with_interval(interval), "interval")?;
+    }
+    if let Some(deadline) = text("deadline").and_then(|text| value::duration(text).ok()) {
+        made = refine(made.with_deadline(deadline), "deadline")?;
+    }
+    if let Some(pattern) = text("body_regexp") {
+        made = refine(made.with_body_regexp(pattern), "body_regexp")?;
+    }
+    if let Some((texts, place)) = table.values.get("expect_status") {
+        let ranges = texts
+            .join(",")
+            .parse()
+            .map_err(|error: AgentError| usage(place, &error))?;
+        made = made.with_expect_status(ranges);
+    }
+    if let Some(path) = text("ca_file") {
+        made = made.with_ca_file(path);
+    }
+    Ok(made)
+}
+
+fn labels(settings: &Settings) -> Result<Tags, UsageError> {
+    let mut labels = Tags::new();
+    let mut problems = Vec::new();
+    for pair in settings.list("agent.labels") {
+        let Ok((name, text)) = value::pair(pair) else {
+            continue;
+        };
+        match Name::new(name) {
+            Ok(name) => labels.push((name, Cow::Owned(text.to_owned()))),
+            Err(error) => problems.push(format!(
+                "{}: agent.labels: `{name}`: {error}",
+                settings.place("agent.labels")
+            )),
+        }
+    }
+    if problems.is_empty() {
+        Ok(labels)
+    } else {
+        Err(UsageError(problems))
+    }
+}
+
+pub(super) fn usage(place: &Place, error: &AgentError) -> UsageError {
+    UsageError::one(format!("{place}: {error}"))
+}

@@ -1,0 +1,207 @@
+//! `tidegauge sink`: from Kafka into a database.
+
+use crate::health::{self, Health};
+use crate::settings::{Settings, UsageError};
+use crate::{progress, serve, shutdown};
+use clap::{ArgMatches, Command};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegauge_kafka::KafkaSettings;
+use tidegauge_model::{Clock, Limits, SystemClock};
+use tidegauge_sink::assemble::Assembler;
+use tidegauge_sink::{Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus};
+use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn shape(command: Command) -> Command {
+    command
+}
+
+pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let url = StoreUrl::parse(settings.required("store.url")?)?;
+    let kafka = kafka(settings)?;
+    let sink = sink_settings(settings)?;
+    let source = KafkaSourceSettings {
+        kafka,
+        topic: settings.required("kafka.topic")?.to_owned(),
+        group: settings.required("sink.group")?.to_owned(),
+    };
+    super::runtime(2)?.block_on(work(settings, &url, sink, source))
+}
+
+async fn work(
+    settings: &Settings,
+    url: &StoreUrl,
+    sink: SinkSettings,
+    source: KafkaSourceSettings,
+) -> anyhow::Result<ExitCode> {
+    let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
+    let recorder = health::recorder()?;
+    tidegauge_sink::describe_metrics();
+    let status = Arc::new(SinkStatus::default());
+    let end = CancellationToken::new();
+    let mut tasks = Vec::new();
+    if let Some(address) = settings.address("general.listen") {
+        let listener = serve::listen(address).await?;
+        tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
+        let router = health::router(recorder, health(status.clone()));
+        tasks.push(serve::pages(listener, router, end.clone()));
+    }
+    tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");
+    let options = options(settings);
+    let mut store = open_store(url, &options)?;
+    if !migrated(store.as_mut(), &status, &cancel).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tasks.push(tokio::spawn(progress::status_line(
+        end.clone(),
+        line(status.clone()),
+    )));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let assembler = Assembler::new(&sink, clock.clone());
+    let source = KafkaSource::start(source, open_store(url, &options)?)?;
+    let sink = Sink::new(
+        store,
+        Box::new(source),
+        assembler,
+        sink,
+        clock,
+        status.clone(),
+        cancel,
+    );
+    let finished = sink.run().await;
+    end.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    let report = status.report();
+    let (rows, dead_letters) = (report.rows, report.dead_letters);
+    match finished? {
+        Finished::Stopped => tracing::info!(rows, dead_letters, "stopped"),
+        Finished::ReachedEnd => tracing::info!(rows, dead_letters, "reached the end"),
+        Finished::Cycles => {
+            tracing::info!(rows, dead_letters, "committed the given number of steps")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Brings the schema up to date, waiting for the database for as long as it is away (D8). False
+/// when the program was told to stop meanwhile.
+pub(super) async fn migrated(
+    store: &mut dyn Store,
+    status: &SinkStatus,
+    cancel: &CancellationToken,
+) -> anyhow::Result<bool> {
+    loop {
+        match store.migrate().await {
+            Ok(()) => {
+                status.store_is_back(&SystemClock);
+                return Ok(true);
+            }
+            Err(error) if error.is_retryable() => {
+                status.store_is_away(&SystemClock, "bringing the schema up to date", &error)
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(false),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
+    settings.required("kafka.brokers")?;
+    Ok(KafkaSettings {
+        brokers: settings.list("kafka.brokers").to_vec(),
+        client_id: "tidegauge".to_owned(),
+        properties: std::collections::BTreeMap::new(),
+    })
+}
+
+pub(super) fn options(settings: &Settings) -> OpenOptions {
+    let default = OpenOptions::default();
+    OpenOptions {
+        connect_deadline: settings
+            .duration("store.connect_deadline")
+            .unwrap_or(default.connect_deadline),
+        statement_deadline: settings
+            .duration("store.statement_deadline")
+            .unwrap_or(default.statement_deadline),
+        ..default
+    }
+}
+
+pub(super) fn sink_settings(settings: &Settings) -> Result<SinkSettings, UsageError> {
+    let encoding = settings.required("sink.encoding")?;
+    let encoding = tidegauge_wire::by_name(encoding).ok_or_else(|| {
+        let known: Vec<&str> = tidegauge_wire::ENCODINGS
+            .iter()
+            .map(|known| known.name())
+            .collect();
+        let place = settings.place("sink.encoding");
+        UsageError::one(format!(
+            "{place}: sink.encoding: `{encoding}`: expected one of {}",
+            known.join(", ")
+        ))
+    })?;
+    let default = SinkSettings::default();
+    let number = |key: &str, default: usize| settings.count(key).map_or(default, |n| n as usize);
+    let size = |key: &str, default: usize| settings.bytes(key).map_or(default, |n| n as usize);
+    let seconds = |key: &str, default: u64| settings.duration(key).map_or(default, |d| d.as_secs());
+    let limits = default.limits;
+    Ok(SinkSettings {
+        limits: Limits {
+            measurements: number("limits.measurements", limits.measurements),
+            fields_per_measurement: number(
+                "limits.fields_per_measurement",
+                limits.fields_per_measurement,
+            ),
+            series_per_host: number("limits.series_per_host", limits.series_per_host),
+            tags_per_point: number("limits.tags_per_point", limits.tags_per_point),
+            tag_bytes: size("limits.tag_bytes", limits.tag_bytes),
+            text_bytes: size("limits.text_bytes", limits.text_bytes),
+            message_bytes: size("limits.message_bytes", limits.message_bytes),
+            oldest_seconds: seconds("limits.oldest", limits.oldest_seconds),
+            ahead_seconds: seconds("limits.ahead", limits.ahead_seconds),
+        },
+        encoding,
+        step_points: number("sink.step_points", default.step_points),
+        step_bytes: size("sink.step_bytes", default.step_bytes),
+        cycles: settings.count("general.cycles"),
+        until_end: settings.flag("sink.until_end"),
+        ..default
+    })
+}
+
+fn health(status: Arc<SinkStatus>) -> Health {
+    Arc::new(move || {
+        let report = status.report();
+        match &report.outage {
+            Some((since_us, why)) => {
+                let seconds = (SystemClock.now_us() - since_us) / 1_000_000;
+                Err(format!("the store is away since {seconds} s: {why}"))
+            }
+            None => Ok(format!(
+                "{} rows stored, {} partitions",
+                report.rows, report.partitions
+            )),
+        }
+    })
+}
+
+fn line(status: Arc<SinkStatus>) -> impl Fn() -> String + Send {
+    move || {
+        let report = status.report();
+        let mut text = format!("{} rows, {} dead letters", report.rows, report.dead_letters);
+        if let Some(remaining) = report.remaining {
+            text.push_str(&format!(", {remaining} messages to go"));
+        }
+        if let Some((_, why)) = report.outage {
+            text.push_str(&format!(", the store is away: {why}"));
+        }
+        text
+    }
+}

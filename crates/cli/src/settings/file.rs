@@ -1,0 +1,282 @@
+//! The configuration file: TOML, read with the place of every key.
+
+use super::Place;
+use super::table::{CHECK_KEYS, SETTINGS, setting};
+use super::value::Type;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(crate) struct FileValues {
+    pub(crate) values: HashMap<&'static str, (Vec<String>, Place)>,
+    pub(crate) checks: Vec<CheckTable>,
+}
+
+/// One `[[agent.checks]]`.
+#[derive(Debug, Default)]
+pub(crate) struct CheckTable {
+    pub(crate) place: Option<Place>,
+    pub(crate) values: BTreeMap<&'static str, (Vec<String>, Place)>,
+}
+
+/// Reads a file; problems are added to `problems`, each with its line.
+pub(crate) fn read(path: &Path, problems: &mut Vec<String>) -> FileValues {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&path.display().to_string(), &text, problems),
+        Err(error) => {
+            problems.push(format!(
+                "{}: the configuration file cannot be read: {error}",
+                path.display()
+            ));
+            FileValues::default()
+        }
+    }
+}
+
+fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let reader = Reader { path, text };
+    for error in &errors {
+        let at = error.span().map_or(0, |span| span.start);
+        problems.push(format!("{path}:{}: {}", reader.line(at), error.message()));
+    }
+    let mut found = FileValues::default();
+    if !errors.is_empty() {
+        return found;
+    }
+    for (section, content) in document.get_ref() {
+        let place = reader.place(section);
+        let Some(table) = content.get_ref().as_table() else {
+            problems.push(format!(
+                "{place}: `{}` stands outside of a [section]{}",
+                section.get_ref(),
+                nearest(section.get_ref())
+            ));
+            continue;
+        };
+        if !SETTINGS
+            .iter()
+            .any(|s| s.key.split('.').next() == Some(section.get_ref()))
+        {
+            problems.push(format!(
+                "{place}: unknown section [{}]{}",
+                section.get_ref(),
+                nearest(section.get_ref())
+            ));
+            continue;
+        }
+        for (key, value) in table {
+            let key_text = format!("{}.{}", section.get_ref(), key.get_ref());
+            if key_text == "agent.checks" {
+                found.checks = reader.checks(value, problems);
+                continue;
+            }
+            let place = reader.place(key);
+            let Some(known) = setting(&key_text) else {
+                problems.push(format!(
+                    "{place}: unknown key `{key_text}`{}",
+                    nearest(&key_text)
+                ));
+                continue;
+            };
+            match texts(value.get_ref(), known.kind) {
+                Ok(texts) => {
+                    found.values.insert(known.key, (texts, place));
+                }
+                Err(problem) => problems.push(format!("{place}: {}: {problem}", known.key)),
+            }
+        }
+    }
+    found
+}
+
+struct Reader<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        self.text.as_bytes()[..at.min(self.text.len())]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1
+    }
+
+    fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+        Place::File {
+            path: self.path.to_owned(),
+            line: self.line(spanned.span().start),
+        }
+    }
+
+    fn checks(&self, value: &Spanned<DeValue<'_>>, problems: &mut Vec<String>) -> Vec<CheckTable> {
+        let Some(tables) = value.get_ref().as_array() else {
+            problems.push(format!(
+                "{}: agent.checks: expected tables, as [[agent.checks]]",
+                self.place(value)
+            ));
+            return Vec::new();
+        };
+        let mut checks = Vec::new();
+        for item in tables.iter() {
+            let place = self.place(item);
+            let Some(table) = item.get_ref().as_table() else {
+                problems.push(format!(
+                    "{place}: agent.checks: expected tables, as [[agent.checks]]"
+                ));
+                continue;
+            };
+            let mut check = CheckTable {
+                place: Some(place.clone()),
+                ..CheckTable::default()
+            };
+            for (key, value) in table {
+                let place = self.place(key);
+                let Some(known) = CHECK_KEYS.iter().find(|known| known.key == key.get_ref()) else {
+                    let keys: Vec<String> = CHECK_KEYS
+                        .iter()
+                        .map(|k| format!("{} ({})", k.key, k.help))
+                        .collect();
+                    problems.push(format!(
+                        "{place}: unknown key `{}` of a check; there are: {}",
+                        key.get_ref(),
+                        keys.join(" ")
+                    ));
+                    continue;
+                };
+                match texts(value.get_ref(), known.kind) {
+                    Ok(texts) => {
+                        check.values.insert(known.key, (texts, place));
+                    }
+                    Err(problem) => problems.push(format!("{place}: {}: {problem}", known.key)),
+                }
+            }
+            if !check.values.contains_key("url") {
+                problems.push(format!("{place}: a check needs a `url`"));
+            }
+            checks.push(check);
+        }
+        checks
+    }
+}
+
+/// The texts of a value, each checked by the setting's type.
+fn texts(value: &DeValue<'_>, kind: Type) -> Result<Vec<String>, String> {
+    let texts = match value {
+        DeValue::Array(items) if matches!(kind, Type::List | Type::Urls) => items
+            .iter()
+            .map(|item| scalar(item.get_ref()))
+            .collect::<Result<Vec<_>, _>>()?,
+        DeValue::Table(pairs) if kind == Type::Pairs => pairs
+            .iter()
+            .map(|(name, text)| Ok(format!("{}={}", name.get_ref(), scalar(text.get_ref())?)))
+            .collect::<Result<Vec<_>, String>>()?,
+        _ if kind == Type::Pairs => {
+            return Err("expected a table, as { name = \"text\" }".to_owned());
+        }
+        other => vec![scalar(other)?],
+    };
+    for text in &texts {
+        kind.check(text).map_err(|problem| match kind {
+            Type::Secret => problem,
+            _ => format!("`{text}`: {problem}"),
+        })?;
+    }
+    Ok(texts)
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) => Ok(number.as_str().replace('_', "")),
+        DeValue::Float(number) => Ok(number.as_str().replace('_', "")),
+        DeValue::Boolean(truth) => Ok(truth.to_string()),
+        other => Err(format!("a {} does not belong here", other.type_str())),
+    }
+}
+
+/// A hint at the key that was probably meant.
+fn nearest(key: &str) -> String {
+    let sections = SETTINGS
+        .iter()
+        .filter_map(|setting| setting.key.split('.').next());
+    let best = SETTINGS
+        .iter()
+        .map(|setting| setting.key)
+        .chain(sections)
+        .map(|known| (distance(key, known), known))
+        .min();
+    match best {
+        Some((far, known)) if far <= 3.max(key.len() / 3) => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.bytes().enumerate() {
+            let cost = (diagonal + usize::from(from != to))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
+            diagonal = row[j + 1];
+            row[j + 1] = cost;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_problems_are_reported_with_their_lines() {
+        let text = "[kafka]\nbrokers = \"a:1,b:2\"\ntopci = \"x\"\n\n[agent]\ninterval = 10\n\
+                    spool_bytes = \"1XB\"\n[nothing]\n[[agent.checks]]\nname = \"x\"\nurll = \"y\"\n";
+        let mut problems = Vec::new();
+        let found = parse("t.toml", text, &mut problems);
+        let all = problems.join("\n");
+        for expected in [
+            "t.toml:3: unknown key `kafka.topci`; did you mean `kafka.topic`?",
+            "t.toml:6: agent.interval: `10`: expected a duration",
+            "t.toml:7: agent.spool_bytes: `1XB`: expected a size",
+            "t.toml:8: unknown section [nothing]",
+            "t.toml:11: unknown key `urll` of a check",
+            "a check needs a `url`",
+        ] {
+            assert!(all.contains(expected), "{expected} is not in\n{all}");
+        }
+        assert_eq!(problems.len(), 6, "{all}");
+        assert_eq!(found.values["kafka.brokers"].0, ["a:1,b:2"]);
+    }
+
+    #[test]
+    fn syntax_errors_have_lines_too() {
+        let mut problems = Vec::new();
+        parse("t.toml", "[agent]\ninterval = \n", &mut problems);
+        assert!(problems[0].starts_with("t.toml:2: "), "{problems:?}");
+    }
+
+    #[test]
+    fn a_secret_is_not_quoted_in_an_error() {
+        let mut problems = Vec::new();
+        parse(
+            "t.toml",
+            "[store]\nurl = [\"postgres://me:s3cret@h/d\"]\n",
+            &mut problems,
+        );
+        assert!(
+            !problems.is_empty() && !problems.join("").contains("s3cret"),
+            "{problems:?}"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Settings: flags, environment, file and defaults, in this order of precedence, from one table.
+//!
+//! All errors are collected and reported together, each with its place; a bad value is refused,
+//! never repaired. Nothing here touches the network.
+
+mod file;
+mod resolved;
+pub(crate) mod table;
+pub(crate) mod value;
+
+pub(crate) use file::CheckTable;
+pub(crate) use resolved::{Settings, with_flags};
+pub(crate) use table::{For, SETTINGS, Setting};
+
+use std::fmt;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Flag(&'static str),
+    Variable(String),
+    File { path: String, line: usize },
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(formatter, "--{flag}"),
+            Self::Variable(variable) => formatter.write_str(variable),
+            Self::File { path, line } => write!(formatter, "{path}:{line}"),
+            Self::Default => formatter.write_str("default"),
+        }
+    }
+}
+
+/// A problem with the configuration: exit status 2.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub(crate) struct UsageError(pub(crate) Vec<String>);
+
+impl UsageError {
+    pub(crate) fn one(problem: impl Into<String>) -> Self {
+        Self(vec![problem.into()])
+    }
+}

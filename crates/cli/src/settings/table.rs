@@ -1,0 +1,239 @@
+//! The settings: one table from which flags, environment variables, the file's keys, defaults and
+//! help come.
+
+use super::value::Type;
+
+/// The commands that take a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    Up,
+    Agent,
+    Sink,
+    Collect,
+    Check,
+    Query,
+    Dashboard,
+    Store,
+    DeadLetters,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Section and key of the file, `kafka.brokers`; the variable is `TIDEGAUGE_KAFKA_BROKERS`.
+    pub(crate) key: &'static str,
+    /// The flag, without its dashes; none for settings that only the file and the environment have.
+    pub(crate) flag: Option<&'static str>,
+    /// What its text must be.
+    pub(crate) kind: Type,
+    /// Used when nothing else is said; none: absent.
+    pub(crate) default: Option<&'static str>,
+    /// The commands that take it.
+    pub(crate) commands: &'static [For],
+    /// What it means, one sentence.
+    pub(crate) help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("TIDEGAUGE_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+use For::{Agent, Check, Collect, Dashboard, DeadLetters, Query, Sink, Store, Up};
+const AGENTS: &[For] = &[Up, Agent];
+const HOSTS: &[For] = &[Up, Agent, Collect];
+const SINKS: &[For] = &[Up, Sink];
+const KAFKA: &[For] = &[Agent, Sink];
+const STORES: &[For] = &[Sink, Query, Dashboard, Store, DeadLetters];
+const CHECKS: &[For] = &[Up, Agent, Check];
+const STATE: &[For] = &[Up, Agent, Query, Dashboard, Store, DeadLetters];
+
+const fn row(
+    key: &'static str,
+    flag: Option<&'static str>,
+    kind: Type,
+    default: Option<&'static str>,
+    commands: &'static [For],
+    help: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        flag,
+        kind,
+        default,
+        commands,
+        help,
+    }
+}
+
+/// All settings, in the order of the reference.
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    row("general.state_dir", Some("state-dir"), Type::Path, None, STATE,
+        "Folder for the spool, the identity and the database of `up`; by default the XDG state folder, /var/lib/tidegauge for root."),
+    row("general.listen", Some("listen"), Type::Address, None, &[Up, Agent, Sink, Dashboard],
+        "Address to serve on: the page of `up` and `dashboard` (default 127.0.0.1:7710), /metrics and /healthz of `agent` and `sink` (default: none)."),
+    row("general.cycles", Some("cycles"), Type::Count, None, &[Up, Agent, Sink],
+        "Stop after so many collections (agent) or committed steps (sink)."),
+    row("general.duration", Some("duration"), Type::Duration, None, &[Up, Agent, Sink],
+        "Stop after this time."),
+
+    row("kafka.brokers", Some("brokers"), Type::List, None, KAFKA,
+        "Brokers to begin with, as host:port,host:port."),
+    row("kafka.topic", Some("topic"), Type::Text, Some("tidegauge"), KAFKA,
+        "The topic."),
+    row("kafka.partitions", Some("partitions"), Type::Count, None, &[Agent],
+        "Partitions of the topic if the agent has to make it; by default the broker's setting."),
+    row("kafka.replication", Some("replication"), Type::Count, None, &[Agent],
+        "Replicas of the topic if the agent has to make it; by default the broker's setting."),
+
+    row("agent.interval", Some("interval"), Type::Duration, Some("10s"), AGENTS,
+        "Time between two collections; `up` takes 1s if nothing is said."),
+    row("agent.collectors", Some("collectors"), Type::List, None, HOSTS,
+        "The collectors to run; by default all that are on by default."),
+    row("agent.check", Some("check"), Type::Urls, None, AGENTS,
+        "URLs to check; may be repeated. More about a check is said in the file, as [[agent.checks]]."),
+    row("agent.check_interval", Some("check-interval"), Type::Duration, Some("10s"), AGENTS,
+        "Time between two checks of a URL."),
+    row("agent.check_deadline", Some("deadline"), Type::Duration, None, CHECKS,
+        "The longest that one check may take; by default its interval, but at most 10s."),
+    row("agent.labels", Some("label"), Type::Pairs, None, AGENTS,
+        "Labels of this host, as name=text; may be repeated."),
+    row("agent.host", Some("host-name"), Type::Text, None, HOSTS,
+        "The host name to send, instead of the kernel's."),
+    row("agent.id", Some("agent-id"), Type::Text, None, AGENTS,
+        "The agent's id, instead of the one that comes from the machine id or the state folder."),
+    row("agent.proc_root", Some("proc-root"), Type::Path, Some("/proc"), HOSTS,
+        "Where the host's /proc is mounted."),
+    row("agent.sys_root", Some("sys-root"), Type::Path, Some("/sys"), HOSTS,
+        "Where the host's /sys is mounted."),
+    row("agent.root_fs", Some("root-fs"), Type::Path, Some("/"), HOSTS,
+        "Where the host's root file system is mounted."),
+    row("agent.spool_bytes", Some("spool-bytes"), Type::Bytes, Some("1GiB"), AGENTS,
+        "Bytes that the spool may hold; beyond that the oldest batches are dropped, counted and told."),
+    row("agent.spool_age", Some("spool-age"), Type::Duration, Some("30d"), AGENTS,
+        "Age that a batch in the spool may reach; older ones are dropped, counted and told."),
+
+    row("store.url", Some("store"), Type::Secret, None, STORES,
+        "The database: postgres://user:password@host:5432/database or sqlite:path; read commands take the database of `up` if nothing is said."),
+    row("store.connect_deadline", None, Type::Duration, Some("10s"), STORES,
+        "The longest that making a connection may take."),
+    row("store.statement_deadline", None, Type::Duration, Some("60s"), STORES,
+        "The longest that one statement or one COPY may take."),
+
+    row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink],
+        "The consumer group; sinks of one group share the partitions."),
+    row("sink.encoding", Some("encoding"), Type::Text, Some("json"), &[Sink],
+        "The encoding of messages that have no tidegauge-encoding header."),
+    row("sink.until_end", Some("until-end"), Type::Flag, None, &[Sink],
+        "Stop when every partition has reached the end that it had at the start."),
+    row("sink.step_points", None, Type::Count, Some("100000"), SINKS,
+        "Points that one step commits at most."),
+    row("sink.step_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
+        "Bytes of messages that one step commits at most."),
+
+    row("limits.measurements", None, Type::Count, Some("1000"), SINKS,
+        "Measurements in one store."),
+    row("limits.fields_per_measurement", None, Type::Count, Some("500"), SINKS,
+        "Fields of one measurement."),
+    row("limits.series_per_host", None, Type::Count, Some("100000"), SINKS,
+        "Series of one host."),
+    row("limits.tags_per_point", None, Type::Count, Some("32"), SINKS,
+        "Tags of one point."),
+    row("limits.tag_bytes", None, Type::Bytes, Some("1KiB"), SINKS,
+        "Bytes of one tag's text."),
+    row("limits.text_bytes", None, Type::Bytes, Some("16KiB"), SINKS,
+        "Bytes of one text value."),
+    row("limits.message_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
+        "Bytes of one message."),
+    row("limits.oldest", None, Type::Duration, Some("400d"), SINKS,
+        "How old a sample may be when it arrives."),
+    row("limits.ahead", None, Type::Duration, Some("1h"), SINKS,
+        "How far ahead of the sink's clock a sample may be."),
+
+    row("log.format", Some("log-format"), Type::Choice(&["text", "json"]), Some("text"),
+        &[Up, Agent, Sink, Collect, Check, Query, Dashboard, Store, DeadLetters],
+        "How log lines are written to stderr."),
+];
+
+/// One key of `[[agent.checks]]` in the file.
+pub(crate) struct CheckKey {
+    pub(crate) key: &'static str,
+    pub(crate) kind: Type,
+    pub(crate) help: &'static str,
+}
+
+/// The keys of `[[agent.checks]]`.
+pub(crate) const CHECK_KEYS: &[CheckKey] = &[
+    CheckKey {
+        key: "url",
+        kind: Type::Text,
+        help: "What is checked.",
+    },
+    CheckKey {
+        key: "name",
+        kind: Type::Text,
+        help: "Its name, the tag `target`; by default the URL.",
+    },
+    CheckKey {
+        key: "interval",
+        kind: Type::Duration,
+        help: "Time between two checks.",
+    },
+    CheckKey {
+        key: "deadline",
+        kind: Type::Duration,
+        help: "The longest that one check may take.",
+    },
+    CheckKey {
+        key: "body_regexp",
+        kind: Type::Text,
+        help: "A regular expression that the body must match.",
+    },
+    CheckKey {
+        key: "expect_status",
+        kind: Type::List,
+        help: "The status codes that are fine; by default 200 to 399.",
+    },
+    CheckKey {
+        key: "ca_file",
+        kind: Type::Path,
+        help: "A PEM file with the certificates to trust instead of the platform's.",
+    },
+];
+
+/// The setting of this key.
+pub(crate) fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_is_sound() {
+        let mut keys = BTreeSet::new();
+        let mut flags = BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(keys.insert(setting.key), "{}", setting.key);
+            assert!(
+                setting.flag.is_none_or(|flag| flags.insert(flag)),
+                "{}",
+                setting.key
+            );
+            assert!(setting.help.ends_with('.'), "{}", setting.key);
+            assert!(
+                setting.key.contains('.') && !setting.commands.is_empty(),
+                "{}",
+                setting.key
+            );
+            if let Some(default) = setting.default {
+                setting.kind.check(default).expect(setting.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The types of settings: from text, with errors that say what is expected.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a setting's text must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// Any text but the empty one.
+    Text,
+    /// A text that is never shown.
+    Secret,
+    /// A path.
+    Path,
+    /// A whole number from 1 on.
+    Count,
+    /// A duration from one millisecond on: a number and ms, s, m, h or d.
+    Duration,
+    /// A size from one byte on: a number and B, KiB, MiB, GiB, kB, MB or GB, or nothing for bytes.
+    Bytes,
+    /// `true` or `false`; as a flag it takes no value.
+    Flag,
+    /// A list; as text its parts are separated by commas.
+    List,
+    /// URLs; as text they are separated by spaces.
+    Urls,
+    /// Pairs name=text.
+    Pairs,
+    /// An address to listen on, host:port.
+    Address,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Type {
+    /// The placeholder in help texts.
+    pub(crate) const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Secret => "URL",
+            Self::Path => "PATH",
+            Self::Count => "NUMBER",
+            Self::Duration => "DURATION",
+            Self::Bytes => "SIZE",
+            Self::Flag => "",
+            Self::List => "LIST",
+            Self::Urls => "URL",
+            Self::Pairs => "NAME=TEXT",
+            Self::Address => "HOST:PORT",
+            Self::Choice(_) => "WORD",
+        }
+    }
+
+    /// Whether the values of several mentions are put together.
+    pub(crate) const fn is_many(self) -> bool {
+        matches!(self, Self::List | Self::Urls | Self::Pairs)
+    }
+
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// What is expected, in words that go after the text itself.
+    pub(crate) fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Text | Self::Secret | Self::Path | Self::List | Self::Urls if text.is_empty() => {
+                Err("it must not be empty".to_owned())
+            }
+            Self::Text | Self::Secret | Self::Path | Self::List | Self::Urls => Ok(()),
+            Self::Count => count(text).map(|_| ()),
+            Self::Duration => duration(text).map(|_| ()),
+            Self::Bytes => bytes(text).map(|_| ()),
+            Self::Flag => flag(text).map(|_| ()),
+            Self::Pairs => pair(text).map(|_| ()),
+            Self::Address => address(text).map(|_| ()),
+            Self::Choice(words) if words.contains(&text) => Ok(()),
+            Self::Choice(words) => Err(format!("expected one of {}", words.join(", "))),
+        }
+    }
+}
+
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number from 1 on".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+pub(crate) fn flag(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| "expected true or false".to_owned())
+}
+
+pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "expected name=text".to_owned())
+}
+
+/// An address: `127.0.0.1:7710`, `[::1]:7710`, `localhost:7710`, or `:7710` for loopback.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = || "expected an address with a port, such as 127.0.0.1:7710".to_owned();
+    let text = match text.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.replace("localhost:", "127.0.0.1:"),
+    };
+    text.parse().map_err(|_| expected())
+}
+
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a duration above 0, such as 500ms, 10s, 5m, 2h or 30d".to_owned();
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let seconds = match unit {
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3_600.0,
+        "d" => number * 86_400.0,
+        _ => return Err(expected()),
+    };
+    if !(0.001..=1e10).contains(&seconds) {
+        return Err(expected());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let expected = || "expected a size above 0, such as 4096, 16KiB, 100MiB or 1GB".to_owned();
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let factor = match unit {
+        "" | "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" => 1_024.0,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        _ => return Err(expected()),
+    };
+    let size = number * factor;
+    if !(1.0..1e15).contains(&size) {
+        return Err(expected());
+    }
+    Ok(size as u64)
+}
+
+fn split_unit(text: &str) -> Option<(f64, &str)> {
+    let at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let number = text[..at].parse().ok()?;
+    Some((number, text[at..].trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        assert_eq!(bytes("4096"), Ok(4_096));
+        for bad in ["", "0s", "5", "-1s", "1y", "1 2s", "inf", "1e9d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "0", "1TB5", "x", "-5MB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_ports() {
+        assert_eq!(address(":0").unwrap().to_string(), "127.0.0.1:0");
+        assert_eq!(
+            address("localhost:7710").unwrap().to_string(),
+            "127.0.0.1:7710"
+        );
+        assert!(address("127.0.0.1").is_err() && address("example.org:80").is_err());
+    }
+}

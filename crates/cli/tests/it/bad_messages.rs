@@ -1,0 +1,129 @@
+//! Scenario 3: corrupted messages among good ones.
+
+use crate::produce::{make_topic, now_us, send};
+use crate::program::{command, number};
+use tidegauge_testkit::{kafka, postgres_database, random_topic};
+
+#[test]
+fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
+    const TEST: &str =
+        "bad_messages::d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored";
+    let Some(brokers) = kafka(TEST) else { return };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let topic = random_topic("bad-messages");
+    make_topic(&brokers, &topic, 1);
+    let now = now_us();
+    let point = |target: &str, time: &str| {
+        format!(
+            r#"{{"v":1,"host":"h","points":[{{"measurement":"probe","time_us":{time},"tags":{{"target":"{target}"}},"fields":{{"value":1}}}}]}}"#
+        )
+    };
+    let at = |n: i64| (now + n).to_string();
+    let messages = [
+        (point("good", &at(0)), None),
+        ("not json".to_owned(), Some("syntax")),
+        ("[1,2]".to_owned(), Some("not_an_object")),
+        (String::new(), Some("empty")),
+        (r#"{"v":1,"points":[]}"#.to_owned(), Some("missing_key")),
+        (
+            point("x", &at(1)).replace(r#""host""#, r#""extra":1,"host""#),
+            Some("unknown_key"),
+        ),
+        (point("x", "\"yesterday\""), Some("bad_time")),
+        (point("it's; drop table \\\"host\\\"; --", &at(2)), None),
+        (
+            format!(
+                r#"{{"points":[{{"fields":{{"value":2}},"tags":{{"target":"reordered"}},"time_us":{},"measurement":"probe"}}],"host":"h","v":1}}"#,
+                at(3)
+            ),
+            None,
+        ),
+        (point("good", &at(4)), None),
+    ];
+    let sent: Vec<(String, Vec<u8>)> = messages
+        .iter()
+        .map(|(text, _)| ("h".to_owned(), text.clone().into_bytes()))
+        .collect();
+    send(&brokers, &topic, &sent);
+    let sink = || {
+        let output = command(&[
+            "sink",
+            "--until-end",
+            "--brokers",
+            &brokers,
+            "--topic",
+            &topic,
+            "--store",
+            &database.url,
+            "--group",
+            &topic,
+        ])
+        .output()
+        .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    for round in 1..=2 {
+        sink();
+        assert_eq!(
+            number(&database, "select count(*) from probe"),
+            Some(4),
+            "round {round}"
+        );
+        assert_eq!(
+            number(&database, "select count(*) from dead_letter"),
+            Some(6),
+            "round {round}"
+        );
+    }
+    let targets = database
+        .query("select target from probe order by time")
+        .unwrap();
+    let targets: Vec<&str> = targets
+        .iter()
+        .map(|row| row[0].as_deref().unwrap())
+        .collect();
+    assert_eq!(
+        targets,
+        ["good", "it's; drop table \"host\"; --", "reordered", "good"]
+    );
+    let letters = database
+        .query("select topic, partition, message_offset, reason from dead_letter order by message_offset")
+        .unwrap();
+    let expected: Vec<Vec<Option<String>>> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(offset, (_, reason))| {
+            let reason = (*reason)?;
+            Some(vec![
+                Some(topic.clone()),
+                Some("0".into()),
+                Some(offset.to_string()),
+                Some(reason.into()),
+            ])
+        })
+        .collect();
+    assert_eq!(letters, expected);
+    // What the command shows is the same.
+    let output = command(&[
+        "dead-letters",
+        "list",
+        "--store",
+        &database.url,
+        "--format",
+        "json",
+    ])
+    .output()
+    .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 6, "{lines}");
+    assert!(
+        lines.contains(r#""reason":"syntax""#) && lines.contains(r#""payload":"not json""#),
+        "{lines}"
+    );
+}

@@ -1,0 +1,13 @@
+//! End-to-end tests: the real program on real Kafka and PostgreSQL, by the scenarios that users
+//! of such programs expect.
+
+mod bad_messages;
+mod command_line;
+mod crashes;
+mod host_metrics;
+mod network_gone;
+mod produce;
+mod program;
+mod up;
+mod web_checks;
+mod web_server;

@@ -1,0 +1,118 @@
+//! Scenario 4: the broker goes away, at the start too, and the agent is killed meanwhile.
+
+use crate::program::{PATIENCE, Program, command, metric, number, text};
+use tidegauge_testkit::servers::{Distribution, KafkaOptions, KafkaServer, free_port};
+use tidegauge_testkit::{eventually, postgres_database, random_topic};
+
+/// Batches that gather while the broker is away: one a second.
+const AWAY: f64 = 15.0;
+
+#[test]
+fn d2_nothing_is_lost_or_doubled_while_the_broker_is_away() {
+    const TEST: &str = "network_gone::d2_nothing_is_lost_or_doubled_while_the_broker_is_away";
+    let Some(distribution) = Distribution::of_environment(TEST) else {
+        return;
+    };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let mut broker = KafkaServer::start(&distribution, &KafkaOptions::default()).unwrap();
+    let brokers = broker.bootstrap().to_owned();
+    let topic = random_topic("network-gone");
+    let state = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let start = || {
+        Program::start(&[
+            "agent",
+            "--brokers",
+            &brokers,
+            "--topic",
+            &topic,
+            "--interval",
+            "1s",
+            "--state-dir",
+            text(state.path()),
+            "--listen",
+            &listen,
+            "--partitions",
+            "1",
+            "--replication",
+            "1",
+        ])
+    };
+    let spooled = |least: f64| {
+        let name = "tidegauge_agent_spool_batches";
+        eventually(PATIENCE, "batches gather in the spool", || {
+            metric(&listen, name).filter(|count| *count >= least)
+        });
+    };
+    let emptied = || {
+        let name = "tidegauge_agent_spool_batches";
+        eventually(PATIENCE, "the spool is sent", || {
+            metric(&listen, name).filter(|count| *count <= 1.0)
+        });
+    };
+
+    // The broker is away before the start.
+    broker.stop().unwrap();
+    let mut agent = start();
+    spooled(4.0);
+    assert!(agent.is_running());
+    agent.wait_for_output("samples");
+    broker.start_again().unwrap();
+    emptied();
+    // It goes away for a while.
+    broker.stop().unwrap();
+    spooled(AWAY);
+    assert!(agent.is_running());
+    // The agent is killed meanwhile, and goes on in a new epoch with the same spool.
+    agent.kill();
+    let mut agent = start();
+    spooled(AWAY + 4.0);
+    assert!(agent.is_running());
+    broker.start_again().unwrap();
+    emptied();
+    agent.terminate();
+
+    let output = command(&[
+        "sink",
+        "--until-end",
+        "--brokers",
+        &brokers,
+        "--topic",
+        &topic,
+        "--store",
+        &database.url,
+        "--group",
+        &topic,
+    ])
+    .output()
+    .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        number(
+            &database,
+            "select coalesce(sum(missing_batches + dropped_batches), 0)::bigint from ledger"
+        ),
+        Some(0)
+    );
+    assert_eq!(
+        number(&database, "select count(distinct epoch) from ledger"),
+        Some(2)
+    );
+    assert_eq!(
+        number(
+            &database,
+            "select count(*) - count(distinct time) from load"
+        ),
+        Some(0)
+    );
+    // Every second of each run is there: no two samples of an epoch are further apart than two.
+    let gaps = "select count(*) from (select collections - lag(collections) over (order by time) as step from agent) s \
+                where step not in (1) and step > 0";
+    assert_eq!(number(&database, gaps), Some(0));
+}

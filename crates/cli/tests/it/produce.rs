@@ -1,0 +1,74 @@
+//! A foreign producer: messages made by hand, acknowledged by the broker.
+
+use std::time::Duration;
+use tidegauge_kafka::{Admin, KafkaSettings, Outgoing, Producer, ProducerOptions, TopicPlan};
+
+pub(crate) fn settings(brokers: &str) -> KafkaSettings {
+    KafkaSettings {
+        brokers: vec![brokers.to_owned()],
+        client_id: "test".to_owned(),
+        properties: std::collections::BTreeMap::new(),
+    }
+}
+
+pub(crate) fn make_topic(brokers: &str, topic: &str, partitions: i32) {
+    let plan = TopicPlan {
+        name: topic.to_owned(),
+        partitions,
+        replication: 1,
+        config: std::collections::BTreeMap::new(),
+    };
+    runtime().block_on(async {
+        let admin = Admin::new(&settings(brokers)).unwrap();
+        admin
+            .ensure_topic(&plan, Duration::from_secs(30))
+            .await
+            .unwrap();
+    });
+}
+
+/// Sends messages with their keys and waits for all acknowledgements.
+pub(crate) fn send(brokers: &str, topic: &str, messages: &[(String, Vec<u8>)]) {
+    let (sender, mut deliveries) = tokio::sync::mpsc::unbounded_channel();
+    let producer = Producer::new(&settings(brokers), &ProducerOptions::default(), sender).unwrap();
+    for (token, (key, payload)) in messages.iter().enumerate() {
+        let outgoing = Outgoing {
+            topic,
+            key: key.as_bytes(),
+            headers: &[],
+            payload,
+            token: token as i64,
+        };
+        producer.send(outgoing).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    for _ in messages {
+        let delivery = deliveries.blocking_recv().unwrap();
+        assert!(delivery.result.is_ok(), "{:?}", delivery.result);
+    }
+}
+
+/// Numbered samples, one a message, spread over agents, so that they spread over partitions.
+pub(crate) fn numbered(numbers: std::ops::Range<u64>, agents: u64) -> Vec<(String, Vec<u8>)> {
+    numbers
+        .map(|n| {
+            let (agent, sequence) = (format!("agent-{}", n % agents), n / agents);
+            let time_us = now_us() + n as i64;
+            let message = format!(
+                r#"{{"v":1,"agent":"{agent}","epoch":1,"sequence":{sequence},"host":"h","points":[{{"measurement":"numbered","time_us":{time_us},"fields":{{"n":{n}}}}}]}}"#
+            );
+            (agent, message.into_bytes())
+        })
+        .collect()
+}
+
+pub(crate) fn now_us() -> i64 {
+    tidegauge_model::Clock::now_us(&tidegauge_model::SystemClock)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}

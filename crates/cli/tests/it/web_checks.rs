@@ -1,0 +1,127 @@
+//! Scenario 2: website checks, end to end.
+
+use crate::program::{PATIENCE, Program, command, text};
+use crate::web_server;
+use std::collections::BTreeMap;
+use tidegauge_testkit::{eventually, kafka, postgres_database, random_topic};
+
+#[test]
+fn every_outcome_has_its_reason() {
+    const TEST: &str = "web_checks::every_outcome_has_its_reason";
+    let Some(brokers) = kafka(TEST) else { return };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let (server, closed) = (web_server::start(), web_server::closed_port());
+    let topic = random_topic("web-checks");
+    let state = tempfile::tempdir().unwrap();
+    let config = state.path().join("tidegauge.toml");
+    let check = |name: &str, url: &str, more: &str| {
+        format!(
+            "[[agent.checks]]\nname = \"{name}\"\nurl = \"{url}\"\ninterval = \"1s\"\ndeadline = \"700ms\"\n{more}\n"
+        )
+    };
+    let checks = [
+        check(
+            "ok",
+            &format!("http://{server}/ok"),
+            "body_regexp = \"foobar\"",
+        ),
+        check("plain", &format!("http://{server}/ok"), ""),
+        check(
+            "mismatch",
+            &format!("http://{server}/ok"),
+            "body_regexp = \"nothing\"",
+        ),
+        check("missing", &format!("http://{server}/missing"), ""),
+        check("broken", &format!("http://{server}/broken"), ""),
+        check("hang", &format!("http://{server}/hang"), ""),
+        check("closed", &format!("http://{closed}/"), ""),
+    ];
+    std::fs::write(&config, checks.concat()).unwrap();
+    let agent = Program::start(&[
+        "agent",
+        "--config",
+        text(&config),
+        "--brokers",
+        &brokers,
+        "--topic",
+        &topic,
+        "--interval",
+        "1s",
+        "--state-dir",
+        text(state.path()),
+    ]);
+    let sink = Program::start(&[
+        "sink",
+        "--brokers",
+        &brokers,
+        "--topic",
+        &topic,
+        "--store",
+        &database.url,
+        "--group",
+        &topic,
+    ]);
+    let sql = "select distinct on (target) target, up, reason, status, body_matched, \
+               (connect_seconds is not null and first_byte_seconds is not null and transfer_seconds is not null) \
+               from http_check order by target, time desc";
+    let rows = eventually(PATIENCE, "all checks are stored", || {
+        database
+            .query(sql)
+            .ok()
+            .filter(|rows| rows.len() == checks.len())
+    });
+    agent.terminate();
+    sink.terminate();
+
+    let found: BTreeMap<&str, Vec<&str>> = rows
+        .iter()
+        .map(|row| {
+            let texts: Vec<&str> = row
+                .iter()
+                .map(|value| value.as_deref().unwrap_or("-"))
+                .collect();
+            (texts[0], texts[1..].to_vec())
+        })
+        .collect();
+    // target: up, reason, status, body_matched, phases
+    let expected = BTreeMap::from([
+        ("ok", vec!["t", "ok", "200", "t", "t"]),
+        ("plain", vec!["t", "ok", "200", "-", "t"]),
+        ("mismatch", vec!["f", "body_mismatch", "200", "f", "t"]),
+        ("missing", vec!["f", "status", "404", "-", "t"]),
+        ("broken", vec!["f", "status", "500", "-", "t"]),
+        ("hang", vec!["f", "deadline", "-", "-", "f"]),
+        ("closed", vec!["f", "connect_refused", "-", "-", "f"]),
+    ]);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn check_command_tells_by_its_exit_status() {
+    let (server, closed) = (web_server::start(), web_server::closed_port());
+    let ok = format!("http://{server}/ok");
+    let output = command(&["check", &ok, "--body-regexp", "^foobar"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success()
+            && said.contains("up (ok), status 200")
+            && said.contains("first byte"),
+        "{said}"
+    );
+    let refused = format!("http://{closed}/");
+    let output = command(&["check", &ok, &refused, "--format", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let down: serde_json::Value = serde_json::from_str(lines.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (down["up"].as_bool(), down["reason"].as_str()),
+        (Some(false), Some("connect_refused"))
+    );
+    assert!(down.get("status").is_none());
+}
