@@ -19,6 +19,7 @@ mod services;
 mod skips;
 mod test;
 mod tidy;
+mod web;
 
 use std::process::ExitCode;
 

@@ -15,9 +15,10 @@ use tidegauge_testkit::SKIPS_FILE;
 use tidegauge_testkit::servers::Lifetime;
 
 use crate::interrupt;
-use crate::run::{command, exists, root, target};
+use crate::run::{command, root};
 use crate::services::{Environment, Servers, fetch, make_enterable};
 use crate::skips::{self, Skips};
+use crate::web;
 
 /// What to run.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ pub(crate) struct Options {
 
 /// Counts of all test programs together.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 /// `false` when a test failed, or in CI when one was skipped that must not be.
@@ -65,7 +66,7 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<bool> {
     let (mut tally, mut left_out) = (Tally::default(), Skips::new());
     let mut good = run_rust_tests(&selection, &environment, &mut tally)?;
     if selection.is_everything() {
-        good &= run_web_tests(&environment, &mut tally, &mut left_out)?;
+        good &= web::test(&environment, &scratch, &mut tally, &mut left_out)?;
     }
     drop(servers);
     if !good && fs::read_dir(&scratch).is_ok_and(|entries| entries.count() > 0) {
@@ -157,68 +158,12 @@ fn run_rust_tests(
     run_counted("tests", &mut cargo, tally)
 }
 
-/// `npm test` in `web/`, and `npm run test:browser` if the page has such tests.
-fn run_web_tests(
-    environment: &Environment,
-    tally: &mut Tally,
-    left_out: &mut Skips,
-) -> anyhow::Result<bool> {
-    let web = root().join("web");
-    let Ok(package) = std::fs::read_to_string(web.join("package.json")) else {
-        return Ok(true);
-    };
-    let mut leave_out = |test: &str, reason: &str| {
-        left_out.insert(test.to_owned(), reason.to_owned());
-    };
-    if !(exists("node", "--version") && exists("npm", "--version")) {
-        leave_out("web: the page's tests", "Node and npm are not installed");
-        return Ok(true);
-    }
-    let mut good = true;
-    if !web.join("node_modules").is_dir() {
-        let mut install = command("npm");
-        install
-            .current_dir(&web)
-            .args(["ci", "--no-audit", "--no-fund"]);
-        eprintln!("=== npm ci");
-        good &= interrupt::wait(&mut interrupt::spawn(&mut install)?)?.success();
-    }
-    let scripts: serde_json::Value =
-        serde_json::from_str(&package).context("read web/package.json")?;
-    for script in ["test", "test:browser"] {
-        if scripts["scripts"][script].is_null() {
-            continue;
-        }
-        if script == "test:browser" && chromium().is_none() {
-            leave_out("web: the page in a browser", "Chromium is not installed");
-            continue;
-        }
-        let mut npm = command("npm");
-        npm.current_dir(&web)
-            .args(["run", "--silent", script])
-            .envs(environment)
-            .env("TIDEGAUGE_BINARY", target().join("debug/tidegauge"));
-        if let Some(chromium) = chromium() {
-            npm.env("CHROMIUM", chromium);
-        }
-        good &= run_counted(&format!("npm run {script}"), &mut npm, tally)?;
-    }
-    Ok(good)
-}
-
-/// The browser for the page's tests: `CHROMIUM`, else the first that runs.
-fn chromium() -> Option<String> {
-    if let Ok(given) = std::env::var("CHROMIUM") {
-        return Some(given);
-    }
-    ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|program| exists(program, "--version"))
-        .map(str::to_owned)
-}
-
 /// Runs a test program, passes its output on and adds its counts.
-fn run_counted(name: &str, program: &mut Command, tally: &mut Tally) -> anyhow::Result<bool> {
+pub(crate) fn run_counted(
+    name: &str,
+    program: &mut Command,
+    tally: &mut Tally,
+) -> anyhow::Result<bool> {
     eprintln!("=== {name}");
     let start = Instant::now();
     let mut child = interrupt::spawn(program.stdout(Stdio::piped()))?;
@@ -245,26 +190,27 @@ fn run_counted(name: &str, program: &mut Command, tally: &mut Tally) -> anyhow::
 }
 
 impl Tally {
-    /// Takes `test result: ok. 3 passed; 0 failed; …` of Rust, `# pass 3` and `ℹ pass 3` of Node.
+    /// Takes `test result: ok. 3 passed; 0 failed; …` of Rust and `Tests  1 failed | 3 passed (4)`
+    /// of Vitest.
     fn add_line(&mut self, line: &str) {
-        if let Some(result) = line.strip_prefix("test result: ") {
-            let counts = result.split_once(". ").map_or("", |(_, counts)| counts);
-            for count in counts.split("; ") {
-                match count.split_once(' ') {
-                    Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
-                    Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
-                    _ => {}
-                }
-            }
-            return;
-        }
-        let Some(count) = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ ")) else {
+        let counts = if let Some(result) = line.strip_prefix("test result: ") {
+            result.split_once(". ").map_or("", |(_, counts)| counts)
+        } else if let Some(counts) = line.trim_start().strip_prefix("Tests  ") {
+            counts
+        } else {
             return;
         };
-        match count.split_once(' ') {
-            Some(("pass", number)) => self.passed += number.parse().unwrap_or(0),
-            Some(("fail", number)) => self.failed += number.parse().unwrap_or(0),
-            _ => {}
+        for count in counts.split([';', '|']) {
+            let mut words = count.split_whitespace();
+            let number = words
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0);
+            match words.next() {
+                Some("passed") => self.passed += number,
+                Some("failed") => self.failed += number,
+                _ => {}
+            }
         }
     }
 }
@@ -280,9 +226,8 @@ mod tests {
             "test result: ok. 14 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
             "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 3 filtered out",
             "test something ... ok",
-            "# tests 5",
-            "# pass 4",
-            "ℹ fail 1",
+            " Test Files  2 passed (2)",
+            "      Tests  1 failed | 4 passed (5)",
         ] {
             tally.add_line(line);
         }
