@@ -64,7 +64,7 @@ fn advice(code: &str) -> Option<&'static str> {
         "3D000" => "create the database first",
         "53100" => "the server's disk is full",
         "53300" => "the server has no connection left: raise max_connections or use fewer",
-        "0A000" => "PostgreSQL 14 or newer is needed",
+        "42883" => "PostgreSQL 14 or newer is needed",
         _ => return None,
     })
 }

@@ -22,7 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 /// How long another program's migrations are waited for.
 const LOCK_WAIT: &str = "set lock_timeout = '60s'; set statement_timeout = 0";
 
-/// Creates what is missing; refuses a database that is newer than this program.
+/// Creates what is missing; refuses a database that is newer than this program. The session's
+/// settings are changed: it is not to be kept.
 pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     let doing = "migrating the tables";
     if applied_version(session).await? == newest() {
@@ -49,9 +50,7 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     }
     let unlock = format!("select pg_advisory_unlock({SCHEMA_LOCK})");
     session.query_once(doing, &unlock, &[]).await?;
-    session
-        .batch(doing, "reset lock_timeout; reset statement_timeout")
-        .await
+    Ok(())
 }
 
 /// The version that is applied; 0 for none, an error when it is newer than this program's.
@@ -112,7 +111,7 @@ fn failed(doing: &str, error: refinery::Error) -> StoreError {
 /// Begins a transaction that changes the schema: one owner at a time, short waits (D9).
 pub(super) async fn begin_schema_change(session: &Session, doing: &str) -> Result<(), StoreError> {
     let begin = format!(
-        "begin; set local lock_timeout = '3s'; select pg_advisory_xact_lock({SCHEMA_LOCK})"
+        "begin; select pg_advisory_xact_lock({SCHEMA_LOCK}); set local lock_timeout = '3s'"
     );
     let answer = session.client().batch_execute(&begin);
     session.within(doing, During::Statement, answer).await

@@ -78,7 +78,8 @@ impl PostgresStore {
 #[async_trait::async_trait]
 impl Store for PostgresStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
-        self.call(migrate::migrate).await
+        let mut session = self.link.take().await?;
+        migrate::migrate(&mut session).await
     }
 
     async fn positions(

@@ -76,11 +76,16 @@ impl Target {
             } else {
                 SslMode::Disable
             })
-            .connect_timeout(options.connect_deadline)
             .tcp_user_timeout(options.statement_deadline)
             .keepalives_idle(Duration::from_secs(30))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3);
+        if config.get_connect_timeout().is_none() {
+            // Each of several hosts gets its share, or the first that is away takes all.
+            let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+            let share = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+            config.connect_timeout(options.connect_deadline / share);
+        }
         if config.get_application_name().is_none() {
             config.application_name(&options.application_name);
         }

@@ -2,6 +2,7 @@
 
 mod outages;
 mod tables;
+mod tls;
 
 use crate::conformance::building::{Writer, moved, point};
 use crate::conformance::{Subject, conformance};

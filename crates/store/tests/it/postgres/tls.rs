@@ -1,0 +1,104 @@
+//! TLS to a real server: what is verified, and that nothing falls back to plaintext (D13).
+
+use super::{chain, store_at, store_url};
+use crate::conformance::building::source;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use testkit::servers::{Distribution, PostgresOptions, PostgresServer, certificates};
+use tidegauge_store::{ErrorClass, StoreError};
+use tidegauge_testkit as testkit;
+
+/// A server, and a folder with its certificates.
+fn start() -> Option<(PostgresServer, tempfile::TempDir)> {
+    let distribution = Distribution::of_environment("store: postgres: tls")?;
+    let server = PostgresServer::start(&distribution, &PostgresOptions::default());
+    let folder = tempfile::tempdir().expect("a folder");
+    certificates::write_certificates(folder.path()).expect("written");
+    Some((server.expect("started"), folder))
+}
+
+/// Has the server take TLS; its key must be its own.
+fn enable_tls(server: &PostgresServer, folder: &Path) {
+    let process = server.process_id().expect("it runs");
+    let owner = std::fs::metadata(format!("/proc/{process}"))
+        .expect("it runs")
+        .uid();
+    let key = folder.join("server.key");
+    set_permissions(folder, Permissions::from_mode(0o755)).expect("readable");
+    set_permissions(&key, Permissions::from_mode(0o600)).expect("private");
+    chown(&key, Some(owner), None).expect("given to the server");
+    let (folder, key) = (folder.display(), key.display());
+    for sql in [
+        &format!("alter system set ssl_cert_file = '{folder}/server.crt'"),
+        &format!("alter system set ssl_key_file = '{key}'"),
+        "alter system set ssl = on",
+        "select pg_reload_conf()",
+    ] {
+        testkit::postgres_query(server.url(), sql).expect("set");
+    }
+    let reloaded = || {
+        let shown = testkit::postgres_query(server.url(), "show ssl").ok()?;
+        (shown == [[Some("on".to_owned())]]).then_some(())
+    };
+    testkit::eventually(super::DEADLINE, "the server has its certificate", reloaded);
+}
+
+async fn connect(server: &PostgresServer, parameters: &str) -> Result<(), StoreError> {
+    let port = server.port();
+    let host = match parameters.contains("hostaddr=") {
+        true => format!("wrong.example:{port}"),
+        false => format!("localhost:{port}"),
+    };
+    let url = store_url(&format!("postgres://postgres@{host}/postgres?{parameters}"));
+    let mut store = store_at(&url);
+    store.migrate().await?;
+    store.known_positions(&source()).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_and_names_are_verified_d13() {
+    let Some((server, folder)) = start() else {
+        return;
+    };
+    let ca = |name: &str| format!("sslrootcert={}", folder.path().join(name).display());
+    let good = format!("sslmode=verify-full&{}", ca("ca.pem"));
+
+    let error = connect(&server, "sslmode=require").await;
+    let error = error.expect_err("the server takes no TLS yet, and plaintext was not asked for");
+    assert_eq!(error.class(), ErrorClass::Outage, "{}", chain(&error));
+
+    enable_tls(&server, folder.path());
+    connect(&server, &good).await.expect("verified");
+    connect(&server, "sslmode=require")
+        .await
+        .expect("encrypted");
+    connect(&server, "sslmode=disable")
+        .await
+        .expect("in the clear, as was asked for");
+
+    for (parameters, why) in [
+        (
+            format!("sslmode=verify-full&{}", ca("other-ca.pem")),
+            "another authority",
+        ),
+        (
+            format!("sslmode=require&{}", ca("other-ca.pem")),
+            "an authority is there to be asked",
+        ),
+        (format!("{good}&hostaddr=127.0.0.1"), "another name"),
+    ] {
+        let error = connect(&server, &parameters).await.expect_err(why);
+        assert_eq!(
+            error.class(),
+            ErrorClass::Outage,
+            "{why}: {}",
+            chain(&error)
+        );
+        assert!(
+            chain(&error).to_lowercase().contains("certificate"),
+            "{}",
+            chain(&error)
+        );
+    }
+}
