@@ -4,10 +4,6 @@
 //! with npm when Node 20 or newer is there, else a plain page that says what is missing. Nothing
 //! is written outside of `OUT_DIR`, so that builds that run side by side cannot meet; a missing
 //! Node, npm or network never fails the build.
-#![expect(
-    clippy::print_stdout,
-    reason = "cargo reads what a build script prints"
-)]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

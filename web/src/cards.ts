@@ -18,7 +18,6 @@ interface Frame {
   element: HTMLElement;
   title: HTMLElement;
   badge: HTMLElement;
-  time: HTMLElement;
   headline: HTMLElement;
   body: HTMLElement;
 }
@@ -38,14 +37,13 @@ function frame(panel: string, title: string): Frame {
     element,
     title: make("h2", "title", title),
     badge: make("span", "badge"),
-    time: make("span", "time"),
     headline: make("span", "headline"),
     body: make("div", "body"),
   };
   found.title.id = `title-${panel}-${title}`.replace(/[^\w-]+/g, "-");
   element.setAttribute("aria-labelledby", found.title.id);
   found.badge.hidden = true;
-  head.append(found.title, found.badge, found.time, found.headline);
+  head.append(found.title, found.badge, found.headline);
   element.append(head, found.body);
   return found;
 }
@@ -73,7 +71,7 @@ export class PlotCard implements Card {
     this.parts = frame(panel, title);
     this.element = this.parts.element;
     this.parts.title.title = title;
-    this.view = new PlotView(this.parts.body, this.parts.time, window);
+    this.view = new PlotView(this.parts.body, window);
   }
 
   get width(): number {

@@ -23,6 +23,11 @@ const DEFAULT_RANGE_MS = 900_000;
 const RELOAD_MS = 60_000;
 const POLL_MS = 2_000;
 const ORDER = ["cpu", "load", "memory", "disk_io", "network", "filesystem", "checks"];
+const TITLES: Record<string, string> = {
+  ...Object.fromEntries(Object.entries(PANELS).map(([panel, spec]) => [panel, spec.title])),
+  filesystem: "Disk space",
+  checks: "Checks",
+};
 const WAITING = "Waiting for the first sample…";
 const NO_CHECKS = "No checks yet. Start with --check https://example.org to watch an address.";
 
@@ -42,6 +47,8 @@ class Page {
   private readonly entries = new Map<string, Map<string, Entry>>();
   private host: api.HostAnswer | undefined;
   private rangeMs: number;
+  /** Panels that have had samples at any time. */
+  private known = new Set<string>();
   private live: Live | undefined;
   private connected = false;
   private trouble: string | undefined;
@@ -131,11 +138,13 @@ class Page {
     this.skewMs = overview.now_ms - Date.now();
     this.refreshMs = overview.refresh_ms;
     this.host = overview.host;
+    this.known = new Set(overview.panels);
     byId("host-name").textContent = overview.host.name;
     byId<HTMLSelectElement>("host-select").value = identity;
     document.title = `${overview.host.name} – Tidegauge`;
     this.remember();
     this.clear();
+    this.arrange();
     await this.load();
     if (generation !== this.generation) return;
     this.live = new Live(identity, this.lastMs() ?? this.now(), {
@@ -254,7 +263,7 @@ class Page {
       charts.delete(key);
       isNew = true;
     }
-    if (isNew) this.arrange();
+    if (isNew || charts.size === 0) this.arrange();
     for (const entry of charts.values()) entry.card.show(entry.data);
   }
 
@@ -271,11 +280,16 @@ class Page {
     for (const panel of ORDER) {
       const cards = [...(this.entries.get(panel)?.values() ?? [])].map((entry) => entry.card);
       if (cards.length > 0) elements.push(...cards.map((card) => card.element));
-      else if (panel === "checks") elements.push(emptyCard(panel, "Checks", NO_CHECKS));
-      else if (panel === "filesystem") elements.push(emptyCard(panel, "Disk space", WAITING));
-      else elements.push(emptyCard(panel, PANELS[panel]?.title ?? panel, WAITING));
+      else elements.push(emptyCard(panel, TITLES[panel] ?? panel, this.why(panel)));
     }
     byId("panels").replaceChildren(...elements);
+  }
+
+  /** Why a panel is empty; nothing while it is read. */
+  private why(panel: string): string {
+    if (!this.entries.has(panel)) return "";
+    if (this.known.has(panel)) return "No samples in this range.";
+    return panel === "checks" ? NO_CHECKS : WAITING;
   }
 
   private samples(event: api.SamplesEvent): void {

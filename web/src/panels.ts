@@ -34,6 +34,10 @@ function sum(data: ChartData, fields: readonly string[]): Values | undefined {
   });
 }
 
+function peak(values: Values | undefined, show: format.Format, label = "peak"): Picture["peak"] {
+  return values === undefined ? undefined : { label, values, format: show };
+}
+
 /** 1, 2 or 5 times a power of ten above the value, with a little air. */
 export function roundTop(value: number, least: number): number {
   const goal = Math.max(value * 1.08, least);
@@ -59,11 +63,12 @@ const cpu: PanelSpec = {
       if (values !== undefined) lines.push({ label, color, values, format: format.percent });
     }
     const idle = data.column("idle_percent")?.min;
+    const busiest = idle?.map((value) => (value === null ? null : Math.min(100, 100 - value)));
     return {
       times: data.times,
       lines,
       stacked: true,
-      peak: idle?.map((value) => (value === null ? null : Math.min(100, 100 - value))),
+      peak: peak(busiest, format.percent),
       axis: format.percent,
       top: (max) => Math.min(100, roundTop(max, 10)),
     };
@@ -131,7 +136,7 @@ const memory: PanelSpec = {
       times: data.times,
       lines,
       stacked: true,
-      peak: used?.max,
+      peak: peak(used?.max, format.bytes),
       axis: format.bytes,
       top: (max) => total ?? max * 1.05,
       binary: true,
@@ -227,7 +232,7 @@ export const check: PanelSpec = {
       times: data.times,
       lines,
       stacked: true,
-      peak: data.column("total_seconds")?.max,
+      peak: peak(data.column("total_seconds")?.max, format.seconds, "slowest"),
       axis: format.seconds,
       top: (max) => roundTop(max, 0.001),
       runs: data.runs,

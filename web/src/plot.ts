@@ -26,8 +26,8 @@ export interface Picture {
   times: number[];
   lines: Line[];
   stacked: boolean;
-  /** A thin line over a stack: the highest value inside of each bucket. */
-  peak?: Values | undefined;
+  /** A thin line over a stack: what the means of a bucket hide. */
+  peak?: { label: string; values: Values; format: Format } | undefined;
   axis: Format;
   /** Greatest value of the axis for the greatest value that is shown. */
   top: (max: number) => number;
@@ -62,19 +62,21 @@ export class PlotView {
   private readonly canvasBox = document.createElement("div");
   private readonly legend = document.createElement("div");
   private readonly tip = document.createElement("div");
+  private readonly time = document.createElement("span");
   private readonly sizes: ResizeObserver;
 
   constructor(
     private readonly box: HTMLElement,
-    private readonly timeTag: HTMLElement,
     private readonly window: TimeWindow,
   ) {
     this.canvasBox.className = "plot";
     this.legend.className = "legend";
     this.tip.className = "tip";
     this.tip.hidden = true;
+    this.time.className = "time";
+    this.time.hidden = true;
     box.append(this.canvasBox, this.legend);
-    this.canvasBox.append(this.tip);
+    this.canvasBox.append(this.tip, this.time);
     this.sizes = new ResizeObserver(() => {
       const width = this.canvasBox.clientWidth;
       if (width > 0 && this.plot !== undefined && this.plot.width !== width) {
@@ -139,7 +141,7 @@ export class PlotView {
       }
       columns.push(shown);
     }
-    if (picture.peak !== undefined) columns.push(picture.peak);
+    if (picture.peak !== undefined) columns.push(picture.peak.values);
     for (const line of lines) {
       if (line.min !== undefined && line.max !== undefined) columns.push(line.min, line.max);
     }
@@ -284,6 +286,14 @@ export class PlotView {
         return entry;
       }),
     );
+    if (picture.peak !== undefined) {
+      const entry = document.createElement("span");
+      entry.className = "entry peak";
+      entry.title = "The highest value inside of each interval, of which the areas are the mean";
+      const swatch = document.createElement("i");
+      entry.append(swatch, picture.peak.label, document.createElement("b"));
+      this.legend.append(entry);
+    }
   }
 
   /** Values at the cursor, or the newest ones. */
@@ -295,8 +305,13 @@ export class PlotView {
     const hovered = under !== null && (plot.cursor.left ?? -1) >= 0;
     const row = hovered ? under : picture.times.length - 1;
     const time = picture.times[row];
-    this.timeTag.textContent = hovered && time !== undefined ? clockTime(time) : "";
-    picture.lines.forEach((line, index) => {
+    this.time.hidden = !hovered || time === undefined;
+    if (!this.time.hidden && time !== undefined) {
+      this.time.textContent = clockTime(time);
+      this.place(plot, this.time);
+    }
+    const shown = picture.peak === undefined ? picture.lines : [...picture.lines, picture.peak];
+    shown.forEach((line, index) => {
       const entry = this.legend.children[index]?.lastElementChild;
       const value = line.values[row];
       const text = value === null || value === undefined ? "–" : line.format(value);
@@ -319,8 +334,13 @@ export class PlotView {
     this.tip.textContent = `${run.up ? "up" : "down"}${reason}${detail}`;
     this.tip.dataset["state"] = run.up ? "up" : "down";
     this.tip.hidden = false;
-    const room = this.canvasBox.clientWidth - this.tip.offsetWidth - 4;
-    const offset = plot.over.offsetLeft + left - this.tip.offsetWidth / 2;
-    this.tip.style.setProperty("left", `${Math.max(4, Math.min(room, offset))}px`);
+    this.place(plot, this.tip);
+  }
+
+  /** Puts an element under or over the cursor, inside of the card. */
+  private place(plot: uPlot, element: HTMLElement): void {
+    const room = this.canvasBox.clientWidth - element.offsetWidth - 2;
+    const offset = plot.over.offsetLeft + (plot.cursor.left ?? 0) - element.offsetWidth / 2;
+    element.style.setProperty("left", `${Math.max(2, Math.min(room, offset))}px`);
   }
 }

@@ -69,6 +69,8 @@ async function open(name, options) {
       panel,
     );
   }
+  // Once all panels are read the live stream begins.
+  await page.waitForSelector('#status[data-state="live"]');
   return { page, close: () => context.close() };
 }
 
@@ -133,17 +135,17 @@ try {
   const text = await page.textContent("#status-text");
   expect(/last sample \d+ s ago/.test(text), `the status says so: ${text}`);
 
-  // The cursor is in common: the legend of another chart follows.
+  // The cursor is in common: the time under another chart follows.
   const box = await page.locator('.card[data-panel="cpu"] .u-over').boundingBox();
   await page.mouse.move(box.x + box.width * 0.7, box.y + box.height / 2);
   await page.waitForFunction(
-    () => document.querySelector('.card[data-panel="load"] .time').textContent !== "",
+    () => document.querySelector('.card[data-panel="load"] .time').hidden === false,
   );
   expect(true, "the cursor is in common across charts");
   await shot(page, "cursor");
   await page.mouse.move(2, 2);
   await page.waitForFunction(
-    () => document.querySelector('.card[data-panel="load"] .time').textContent === "",
+    () => document.querySelector('.card[data-panel="load"] .time').hidden,
   );
   expect((await overflow(page)) <= 0, "light at 1280 does not scroll sideways");
   await shot(page, "light");

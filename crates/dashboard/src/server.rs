@@ -48,7 +48,6 @@ pub(crate) struct AppState {
 
 /// The routes, for a server that has others too. Live streams and the tasks behind them end when
 /// `cancel` is cancelled.
-#[must_use]
 pub fn router(
     query: Query,
     options: &DashboardOptions,

@@ -62,6 +62,8 @@ struct Read<'a> {
 struct Values {
     values: Vec<Option<f64>>,
     envelope: Option<Envelope>,
+    /// Samples per bucket; empty for rows.
+    counts: Vec<u64>,
 }
 
 impl Query {
@@ -171,7 +173,9 @@ impl Query {
             };
             for (values, field) in samples.columns.iter_mut().zip(fields) {
                 if request.is_rate(field) {
-                    values.values = rates(&samples.times_us, &values.values, longest_us);
+                    let step_us = samples.step_us.unwrap_or(0);
+                    let times_us = sampled_us(&samples.times_us, &values.counts, step_us);
+                    values.values = rates(&times_us, &values.values, longest_us);
                     values.envelope = None;
                 }
             }
@@ -247,6 +251,7 @@ fn from_rows(rows: SeriesRows, all: &[SeriesInfo]) -> Option<Samples<'_>> {
     let numbers = |column: &Vec<Option<Value>>| Values {
         values: column.iter().map(|value| number(value.as_ref())).collect(),
         envelope: None,
+        counts: Vec::new(),
     };
     Some(Samples {
         series: all.iter().find(|series| series.id == rows.series)?,
@@ -271,9 +276,13 @@ fn from_buckets<'a>(
                 .collect()
         };
         if request.is_rate(field) {
+            let counts = column
+                .iter()
+                .map(|bucket| bucket.map_or(0, |bucket| bucket.count));
             return Values {
                 values: pick(|bucket| bucket.last),
                 envelope: None,
+                counts: counts.collect(),
             };
         }
         Values {
@@ -282,6 +291,7 @@ fn from_buckets<'a>(
                 min: pick(|bucket| bucket.min),
                 max: pick(|bucket| bucket.max),
             }),
+            counts: Vec::new(),
         }
     });
     Some(Samples {
@@ -295,6 +305,30 @@ fn from_buckets<'a>(
 /// The usual time between two points of an answer, 0 if unknown.
 fn spacing_us(step_us: Option<i64>, bucket_us: Option<i64>) -> i64 {
     step_us.unwrap_or(0).max(bucket_us.unwrap_or(0))
+}
+
+/// When the last samples of buckets were taken, as far as rates need it: only differences count.
+///
+/// A bucket that is not full, or buckets that are no multiple of the step, would give rates that
+/// are wrong by up to a step: so many steps lie between two last samples as the later bucket has
+/// samples. Where that is not within a step of the buckets' distance, some were missed, and the
+/// distance is all that is known.
+fn sampled_us(times_us: &[i64], counts: &[u64], step_us: i64) -> Vec<i64> {
+    let mut sampled_us = times_us.to_vec();
+    for row in 1..counts.len() {
+        let distance_us = times_us[row] - times_us[row - 1];
+        let steps_us = i64::try_from(counts[row])
+            .unwrap_or(0)
+            .saturating_mul(step_us);
+        let is_newest = row + 1 == counts.len();
+        let is_close = (distance_us - steps_us).abs() <= step_us;
+        let elapsed_us = match steps_us > 0 && (is_close || is_newest && steps_us < distance_us) {
+            true => steps_us,
+            false => distance_us,
+        };
+        sampled_us[row] = sampled_us[row - 1] + elapsed_us;
+    }
+    sampled_us
 }
 
 impl Read<'_> {

@@ -75,3 +75,25 @@ async fn open_streams_end_with_the_program() {
         "not cut by the deadline"
     );
 }
+
+#[tokio::test]
+async fn the_store_is_left_alone_when_nobody_looks() {
+    let (server, _clock) = Server::demo(NOW_MS * 1_000).await;
+    let mut one = server.stream("/api/live?host=demo-1").await;
+    let mut other = server.stream("/api/live?host=demo-1").await;
+    one.line().await.expect("answered");
+    other.line().await.expect("answered");
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let is_read = async |ticks: &mut tokio::time::Interval| {
+        ticks.tick().await;
+        ticks.tick().await;
+        !server.reader.take_asked().is_empty()
+    };
+    assert!(is_read(&mut ticks).await, "somebody looks");
+    drop((one, other));
+    let begin = tokio::time::Instant::now();
+    while is_read(&mut ticks).await {
+        assert!(begin.elapsed() < crate::DEADLINE, "still read");
+    }
+    server.stop().await;
+}

@@ -97,6 +97,22 @@ async fn the_first_bucket_has_a_rate_when_something_was_stored_before() {
 }
 
 #[tokio::test]
+async fn rates_of_buckets_are_right_whatever_the_phase_of_the_samples() {
+    let fixture = Fixture::new();
+    // Every 10 s in buckets of 15 s: two samples, one, two, one; and the newest is not full.
+    for sample in 0..39 {
+        let second = f64::from(sample) * 10.0;
+        fixture.sample("a", second, 0.0, second * 8.0);
+    }
+    let request = request(&["bytes_total"], 420, 29);
+    let frame = fixture.query.range(&request).await.expect("answered");
+    assert_eq!(frame.bucket_us, Some(15 * SECOND));
+    let values = &frame.columns[0].values;
+    assert_eq!(values.len(), 26);
+    assert_eq!(values[1..], [Some(8.0); 25]);
+}
+
+#[tokio::test]
 async fn a_silence_of_more_than_two_and_a_half_steps_is_a_gap() {
     let fixture = Fixture::new();
     for second in [0.0, 1.0, 2.0, 4.5, 5.5, 8.1, 9.1] {
