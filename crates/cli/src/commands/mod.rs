@@ -129,14 +129,19 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         .find(|entry| entry.name == name)
         .expect("clap knows these only");
     let variable = |name: &str| std::env::var(name).ok();
-    let config = matches
+    // The innermost subcommand has all flags, wherever they stood.
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    let config = innermost
         .get_one::<String>("config")
         .cloned()
         .or_else(|| variable("TIDEGAUGE_CONFIG"));
     let config = config.map(PathBuf::from);
-    let settings = Settings::resolve(entry.of, matches, &variable, config.as_deref())?;
+    let settings = Settings::resolve(entry.of, innermost, &variable, config.as_deref())?;
     crate::logging::begin(
-        matches.get_count("verbose"),
+        innermost.get_count("verbose"),
         settings.text("log.format") == Some("json"),
     );
     // Two TLS libraries are in the program's reach of one crate's features; ours is chosen here.

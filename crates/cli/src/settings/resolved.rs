@@ -29,7 +29,8 @@ pub(crate) fn with_flags(mut command: clap::Command, of: For) -> clap::Command {
             help = format!("{help} [default: {default}]");
         }
         help = format!("{help} [env: {}]", setting.variable());
-        let arg = Arg::new(setting.key).long(flag).help(help);
+        // Global: it may stand before or behind a subcommand.
+        let arg = Arg::new(setting.key).long(flag).help(help).global(true);
         command = command.arg(match setting.kind {
             Type::Flag => arg.action(ArgAction::SetTrue),
             kind if kind.is_many() => arg.action(ArgAction::Append).value_name(kind.placeholder()),

