@@ -1,5 +1,75 @@
-//! Built-in measurements: own.
+//! Measurements of the agent itself: whether it keeps up, and what it costs.
 
-use super::MeasurementEntry;
+use super::{Kind, MeasurementEntry, counter, gauge, tag, text, truth};
 
-pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[];
+pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
+    MeasurementEntry {
+        name: "collector",
+        kind: Kind::Gauge,
+        description: "One run of one collector.",
+        tags: &[tag("collector", "The name of the collector.")],
+        fields: &[
+            gauge(
+                "duration_seconds",
+                "seconds",
+                "How long the run took; absent while it has not ended.",
+            ),
+            truth(
+                "success",
+                "Whether the run ended in time and without an error.",
+            ),
+            text(
+                "reason",
+                "Why it did not succeed: `failed`, `deadline`, `busy` or `panicked`; absent when it did.",
+            ),
+            text(
+                "detail",
+                "What went wrong, for a person; absent when nothing did.",
+            ),
+        ],
+    },
+    MeasurementEntry {
+        name: "agent",
+        kind: Kind::Gauge,
+        description: "The agent that sends the measurements. Counters begin at its start.",
+        tags: &[],
+        fields: &[
+            gauge(
+                "spool_batches",
+                "batches",
+                "Batches that wait in the spool.",
+            ),
+            gauge("spool_bytes", "bytes", "Bytes that wait in the spool."),
+            gauge(
+                "spool_oldest_seconds",
+                "seconds",
+                "Age of the oldest batch in the spool, 0 when it is empty.",
+            ),
+            counter(
+                "missed_ticks",
+                "",
+                "Collections and checks that were due and not begun.",
+            ),
+            counter(
+                "left_out_values",
+                "",
+                "Numbers that were left out because they were not finite.",
+            ),
+            counter(
+                "dropped_batches",
+                "",
+                "Batches that were given up; the ledger says which and why.",
+            ),
+            counter(
+                "cpu_seconds",
+                "seconds",
+                "Processor time of the agent's process.",
+            ),
+            gauge(
+                "resident_bytes",
+                "bytes",
+                "Memory of the agent's process that is in RAM.",
+            ),
+        ],
+    },
+];
