@@ -1,1 +1,30 @@
-//! Collectors, probes, schedule, publishing.
+//! The agent: collectors and probes on a schedule, their points as batches in a durable spool, and
+//! the spool published to Kafka.
+//!
+//! ```text
+//! collectors ─┐
+//! probes ─────┴─> collect ─> spool ─> publish ─> Kafka
+//! ```
+//! The two halves, [`collect::run`] and [`publish::run`], share the spool and nothing else: either
+//! may stand still without holding up the other, until the spool is full. Roots, clock, spool and
+//! cancel token are passed in (A3); files of settings are read elsewhere.
+
+pub mod collect;
+pub mod collectors;
+mod error;
+pub mod identity;
+mod own;
+pub mod probes;
+pub mod publish;
+mod roots;
+mod runners;
+pub mod schedule;
+mod settings;
+mod status;
+mod writer;
+
+pub use error::AgentError;
+pub use roots::HostRoots;
+pub use runners::CollectorFailure;
+pub use settings::{CollectSettings, PublishSettings};
+pub use status::{AgentFigures, AgentStatus, PublishState, SpoolFigures, describe_metrics};

@@ -4,7 +4,6 @@
 //! that figures of the interval between them are seen. `UPDATE_GOLDEN=1` writes
 //! `tests/golden/<host>.txt` anew.
 
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -151,16 +150,16 @@ fn assert_in_catalog(collector: &str, points: &[Point]) {
 fn written(title: &str, points: &[Point]) -> String {
     let mut text = format!("# {title}\n");
     for point in points {
-        let _ = write!(text, "{} @{}", point.measurement(), point.time_us());
+        text += &format!("{} @{}", point.measurement(), point.time_us());
         for (tag, value) in point.tags() {
-            let _ = write!(text, " {tag}={value:?}");
+            text += &format!(" {tag}={value:?}");
         }
         text.push('\n');
         for (field, value) in point.fields() {
-            let _ = match value {
-                Value::Float(number) => writeln!(text, "  {field} {number}"),
-                Value::Bool(truth) => writeln!(text, "  {field} {truth}"),
-                Value::Text(words) => writeln!(text, "  {field} {words:?}"),
+            text += &match value {
+                Value::Float(number) => format!("  {field} {number}\n"),
+                Value::Bool(truth) => format!("  {field} {truth}\n"),
+                Value::Text(words) => format!("  {field} {words:?}\n"),
             };
         }
     }

@@ -1,0 +1,300 @@
+//! Collecting: collectors and checks on their intervals, their points as batches in the spool.
+//!
+//! ```text
+//! collection task ─┐ Gathered
+//! check tasks ─────┴──────────> run ──> Writer (blocking) ──> spool, notify
+//! ```
+//! One collection is one batch, with the results of checks that came since the batch before.
+//! Results of checks wait at most [`GATHER`] for others. It never publishes and never reads the
+//! spool.
+
+use crate::collectors::CollectorEntry;
+use crate::probes::{Check, ProbeContext};
+use crate::runners::{CollectorFailure, Runners};
+use crate::schedule::{ClockWatch, Ticks, phase};
+use crate::status::AgentStatus;
+use crate::writer::Writer;
+use crate::{AgentError, CollectSettings, HostRoots};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegauge_model::{Clock, Point};
+use tidegauge_spool::Spool;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long the result of a check waits for others before it goes into the spool.
+const GATHER: Duration = Duration::from_millis(100);
+/// A batch is written early when it has so many points.
+const MAX_POINTS_GATHERED: usize = 10_000;
+/// How long a stop waits for the tasks of collectors and checks.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+enum Gathered {
+    Collection(Vec<Point>),
+    Check(Point),
+}
+
+/// Collects and checks until `cancel`, or until as many collections are made as the settings say.
+/// What was gathered by then is in the spool when it returns; `appended` is notified after every
+/// write.
+///
+/// # Errors
+/// When the settings cannot be used, a thread cannot be started, or the spool refuses the first
+/// epoch. Later failures of the spool are counted, and collecting goes on.
+pub async fn run(
+    settings: CollectSettings,
+    spool: Spool,
+    clock: Arc<dyn Clock>,
+    appended: Arc<Notify>,
+    status: AgentStatus,
+    cancel: CancellationToken,
+) -> Result<(), AgentError> {
+    settings.validate()?;
+    let context = ProbeContext::new();
+    let checks = settings
+        .checks
+        .iter()
+        .map(|check| Check::new(check.clone(), &context));
+    let checks = checks.collect::<Result<Vec<_>, _>>()?;
+    let runners = Runners::start(&settings.collectors, &settings.roots, &clock)?;
+    let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
+    writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
+
+    // When it is full, collectors and checks wait, and the ticks that they miss are counted.
+    let (sender, gathered) = mpsc::channel(1_024);
+    let tasks = Tasks {
+        start: Instant::now(),
+        clock: Arc::clone(&clock),
+        status,
+        sender,
+        stop: cancel.child_token(),
+        cancel,
+    };
+    let tracker = TaskTracker::new();
+    for check in checks {
+        let phase = match settings.first_at_once {
+            true => Duration::ZERO,
+            false => phase(
+                &format!("{} {}", settings.agent, check.target()),
+                check.interval(),
+            ),
+        };
+        tracker.spawn(tasks.clone().check(check, phase));
+    }
+    let stop = tasks.stop.clone();
+    if !settings.collectors.is_empty() {
+        tracker.spawn(tasks.collect(runners, settings));
+    } else {
+        drop(tasks);
+    }
+    tracker.close();
+    let written = write_gathered(gathered, writer, &*clock, &appended).await;
+    stop.cancel();
+    if tokio::time::timeout(STOP_DEADLINE, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("collectors or checks did not stop in time");
+    }
+    written
+}
+
+/// Writes what is gathered, until all tasks have ended.
+async fn write_gathered(
+    mut gathered: mpsc::Receiver<Gathered>,
+    mut writer: Writer,
+    clock: &dyn Clock,
+    appended: &Notify,
+) -> Result<(), AgentError> {
+    let mut watch = ClockWatch::new(clock);
+    let mut points = Vec::new();
+    let mut due: Option<Instant> = None;
+    loop {
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (ended, collection) = tokio::select! {
+            biased;
+            () = wait => (false, false),
+            next = gathered.recv() => match next {
+                Some(Gathered::Check(point)) => {
+                    points.push(point);
+                    due.get_or_insert_with(|| Instant::now() + GATHER);
+                    if points.len() < MAX_POINTS_GATHERED {
+                        continue;
+                    }
+                    (false, false)
+                }
+                Some(Gathered::Collection(found)) => {
+                    points.extend(found);
+                    (false, true)
+                }
+                None => (true, false),
+            },
+        };
+        due = None;
+        if !points.is_empty() {
+            let jump_us = watch.jump_us(clock);
+            if let Some(jump_us) = jump_us {
+                metrics::counter!("tidegauge_agent_clock_jumps_total").increment(1);
+                tracing::warn!(jump_us, "the clock was set: a new epoch begins");
+            }
+            let points = std::mem::take(&mut points);
+            writer = blocking(writer, move |writer| {
+                writer.epoch_due |= jump_us.is_some();
+                writer.write(points, collection);
+                Ok(())
+            })
+            .await?;
+            appended.notify_one();
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// Lends the writer to a thread that may block.
+async fn blocking(
+    mut writer: Writer,
+    work: impl FnOnce(&mut Writer) -> Result<(), AgentError> + Send + 'static,
+) -> Result<Writer, AgentError> {
+    let worked = tokio::task::spawn_blocking(move || work(&mut writer).map(|()| writer)).await;
+    worked.unwrap_or(Err(AgentError::TaskDied {
+        task: "writer of the spool",
+    }))
+}
+
+/// What the tasks share.
+#[derive(Clone)]
+struct Tasks {
+    start: Instant,
+    clock: Arc<dyn Clock>,
+    status: AgentStatus,
+    sender: mpsc::Sender<Gathered>,
+    /// Ends at once.
+    cancel: CancellationToken,
+    /// Ends when the work that is under way is done.
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs the collectors on their interval.
+    async fn collect(self, mut runners: Runners, settings: CollectSettings) {
+        let phase = match settings.first_at_once {
+            true => Duration::ZERO,
+            false => phase(settings.agent.as_str(), settings.interval),
+        };
+        let mut ticks = Ticks::new(self.start, phase, settings.interval);
+        let mut cycles = 0;
+        while settings
+            .cycles
+            .is_none_or(|cycles_wanted| cycles < cycles_wanted)
+        {
+            let missed = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                missed = ticks.tick() => missed,
+            };
+            let began = Instant::now();
+            let mut points = Vec::with_capacity(128);
+            let report = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                report = runners.collect(settings.collection_deadline(), &mut points) => report,
+            };
+            cycles += 1;
+            for failure in &report.failures {
+                let (collector, reason) = (failure.collector, failure.reason);
+                metrics::counter!("tidegauge_agent_collector_failures_total", "collector" => collector, "reason" => reason).increment(1);
+            }
+            metrics::counter!("tidegauge_agent_collections_total").increment(1);
+            metrics::histogram!("tidegauge_agent_collection_duration_seconds")
+                .record(began.elapsed());
+            self.count_missed(missed + report.busy);
+            let now_us = self.clock.now_us();
+            self.status.update(|figures| {
+                figures.collections += 1;
+                figures.last_collection_us = Some(now_us);
+            });
+            if !self.send(Gathered::Collection(points)).await {
+                return;
+            }
+        }
+        self.stop.cancel();
+    }
+
+    /// Runs one check on its interval.
+    async fn check(self, check: Check, phase: Duration) {
+        let mut ticks = Ticks::new(self.start, phase, check.interval());
+        loop {
+            // The tick goes first: a check that is due is made, also when the last collection is.
+            let missed = tokio::select! {
+                biased;
+                missed = ticks.tick() => missed,
+                () = self.stop.cancelled() => return,
+            };
+            self.count_missed(missed);
+            let result = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                result = check.run(&*self.clock) => result,
+            };
+            let reason = result.finding.reason.as_str();
+            metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
+            self.status.update(|figures| figures.checks += 1);
+            if !self.send(Gathered::Check(result.into_point())).await || self.stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    async fn send(&self, gathered: Gathered) -> bool {
+        tokio::select! {
+            sent = self.sender.send(gathered) => sent.is_ok(),
+            () = self.cancel.cancelled() => false,
+        }
+    }
+
+    fn count_missed(&self, missed: u64) {
+        if missed > 0 {
+            metrics::counter!("tidegauge_agent_missed_ticks_total").increment(missed);
+            self.status.update(|figures| figures.missed_ticks += missed);
+        }
+    }
+}
+
+/// What one look at the host found.
+#[derive(Debug)]
+pub struct Collected {
+    /// The points of the collectors.
+    pub points: Vec<Point>,
+    /// Collectors that failed.
+    pub failures: Vec<CollectorFailure>,
+}
+
+/// Runs collectors twice, `pause` apart, and returns what the second reading found: values of an
+/// interval, such as the use of the CPU, need two. For the command line; it keeps nothing.
+///
+/// # Errors
+/// When a thread cannot be started. A collector that fails is in the result.
+pub async fn collect_once(
+    collectors: &[&CollectorEntry],
+    roots: &HostRoots,
+    clock: Arc<dyn Clock>,
+    pause: Duration,
+) -> Result<Collected, AgentError> {
+    const DEADLINE: Duration = Duration::from_secs(10);
+    let mut runners = Runners::start(collectors, roots, &clock)?;
+    runners.collect(DEADLINE, &mut Vec::new()).await;
+    tokio::time::sleep(pause).await;
+    let mut points = Vec::new();
+    let report = runners.collect(DEADLINE, &mut points).await;
+    points.retain(|point| point.measurement().as_str() != "collector");
+    Ok(Collected {
+        points,
+        failures: report.failures,
+    })
+}

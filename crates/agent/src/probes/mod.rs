@@ -1,0 +1,242 @@
+//! Probes: each checks a target once and says what it found.
+//!
+//! A check that fails is a result, not an error: it carries a [`CheckReason`] from a closed list.
+//! Probes do not know intervals or where results go; [`crate::collect`] runs them on theirs. A new
+//! probe is one file here and one row in [`PROBES`].
+
+mod address;
+mod certificate;
+mod http;
+mod reason;
+mod resolve;
+mod settings;
+mod tls;
+
+use crate::AgentError;
+use crate::error::chain;
+use async_trait::async_trait;
+pub use reason::CheckReason;
+pub use settings::{CheckSettings, StatusRanges};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegauge_model::{Clock, Name, Point, Value, name};
+
+/// One probe with the settings of one target.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Checks the target once and returns within its deadline, whatever the target does.
+    async fn check(&self, clock: &dyn Clock) -> Finding;
+}
+
+/// Makes a probe for one target; it reads the files that the settings name.
+pub type NewProbe = fn(&CheckSettings, &ProbeContext) -> Result<Box<dyn Probe>, AgentError>;
+
+/// A row of [`PROBES`].
+pub struct ProbeEntry {
+    /// The name of the probe, as in the file's name.
+    pub name: &'static str,
+    /// The measurement that its results are points of.
+    pub measurement: Name,
+    /// The URL schemes that it takes, lower case.
+    pub schemes: &'static [&'static str],
+    /// What it does, one sentence for help and documentation.
+    pub description: &'static str,
+    /// Makes the probe for one target.
+    pub new: NewProbe,
+}
+
+/// All probes.
+pub const PROBES: &[ProbeEntry] = &[http::ENTRY];
+
+/// The probe for a URL scheme.
+#[must_use]
+pub fn probe_for_scheme(scheme: &str) -> Option<&'static ProbeEntry> {
+    PROBES.iter().find(|entry| entry.schemes.contains(&scheme))
+}
+
+/// What all probes of one agent share: the resolver, and the certificates of the system, which are
+/// read when the first probe needs them.
+#[derive(Default)]
+pub struct ProbeContext {
+    names: Arc<resolve::Names>,
+    tls: tls::ClientConfigs,
+}
+
+impl ProbeContext {
+    /// A context that has read nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// What a probe found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// How the check ended.
+    pub reason: CheckReason,
+    /// What went wrong, for a person: one line of at most [`MAX_DETAIL_CHARS`] characters, without
+    /// passwords; `None` when the target is up.
+    pub detail: Option<String>,
+    /// The fields of this probe's measurement beside those that all have.
+    pub fields: Vec<(Name, Value)>,
+}
+
+/// The longest text of [`Finding::detail`], in characters.
+pub const MAX_DETAIL_CHARS: usize = 240;
+
+impl Finding {
+    /// A finding; the detail is made one line, and cut when it is too long.
+    #[must_use]
+    pub fn new(reason: CheckReason, detail: Option<&str>, fields: Vec<(Name, Value)>) -> Self {
+        let detail = detail.map(|text| {
+            let plain = |character: char| {
+                if character.is_control() {
+                    ' '
+                } else {
+                    character
+                }
+            };
+            text.chars().take(MAX_DETAIL_CHARS).map(plain).collect()
+        });
+        Self {
+            reason,
+            detail,
+            fields,
+        }
+    }
+}
+
+/// The result of one check: the finding, with its target and time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckResult {
+    /// The measurement that it is a point of.
+    pub measurement: Name,
+    /// The name of the check.
+    pub target: String,
+    /// When the check began, microseconds since 1970 UTC.
+    pub time_us: i64,
+    /// What was found.
+    pub finding: Finding,
+}
+
+impl CheckResult {
+    /// Whether the target answered as expected.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.finding.reason == CheckReason::Ok
+    }
+
+    /// The value of one of the probe's own fields.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        let found = self
+            .finding
+            .fields
+            .iter()
+            .find(|(known, _)| known.as_str() == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// The point to send.
+    #[must_use]
+    pub fn into_point(self) -> Point {
+        let up = self.is_up();
+        let mut point = Point::new(self.measurement, self.time_us)
+            .tag(name!("target"), self.target)
+            .field(name!("up"), up)
+            .field(name!("reason"), self.finding.reason.as_str())
+            .field_if(name!("detail"), self.finding.detail);
+        for (name, value) in self.finding.fields {
+            point.set(name, value);
+        }
+        point
+    }
+}
+
+/// A target that can be checked again and again.
+pub struct Check {
+    settings: CheckSettings,
+    measurement: Name,
+    probe: Box<dyn Probe>,
+}
+
+impl Check {
+    /// Makes the probe that the settings ask for.
+    ///
+    /// # Errors
+    /// When a file that the settings name cannot be read, or what is in it cannot be used.
+    pub fn new(settings: CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
+        let entry = settings.probe();
+        let probe = (entry.new)(&settings, context)?;
+        Ok(Self {
+            measurement: entry.measurement.clone(),
+            settings,
+            probe,
+        })
+    }
+
+    /// The name of the check.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.settings.name()
+    }
+
+    /// How often it is checked.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.settings.interval()
+    }
+
+    /// Checks the target once, within the deadline of its settings.
+    pub async fn run(&self, clock: &dyn Clock) -> CheckResult {
+        let time_us = clock.now_us();
+        let finding = self.probe.check(clock).await;
+        CheckResult {
+            measurement: self.measurement.clone(),
+            target: self.settings.name().to_owned(),
+            time_us,
+            finding,
+        }
+    }
+}
+
+/// Checks one target once, for the command line.
+///
+/// # Errors
+/// As [`Check::new`]; a target that is down is a result.
+pub async fn check_once(
+    settings: CheckSettings,
+    context: &ProbeContext,
+    clock: &dyn Clock,
+) -> Result<CheckResult, AgentError> {
+    Ok(Check::new(settings, context)?.run(clock).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegauge_model::catalog;
+
+    #[test]
+    fn every_probe_has_a_catalog_entry_and_schemes_of_its_own() {
+        let mut schemes = std::collections::BTreeSet::new();
+        for entry in PROBES {
+            let measurement = catalog::measurement(entry.measurement.as_str()).expect("in catalog");
+            for field in ["up", "reason", "detail"] {
+                assert!(measurement.field(field).is_some(), "{}.{field}", entry.name);
+            }
+            assert!(entry.schemes.iter().all(|scheme| schemes.insert(*scheme)));
+            assert!(!entry.description.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_detail_is_one_short_line() {
+        let long = format!("a\nb{}", "é".repeat(1_000));
+        let detail = Finding::new(CheckReason::Protocol, Some(&long), Vec::new()).detail;
+        let detail = detail.expect("has a detail");
+        assert!(detail.starts_with("a bé"));
+        assert_eq!(detail.chars().count(), MAX_DETAIL_CHARS);
+    }
+}

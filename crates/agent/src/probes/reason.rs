@@ -1,0 +1,84 @@
+//! How a check ended: a closed list, the same for all probes.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($variant:ident $word:literal $text:literal,)+) => {
+        /// How a check ended. The words are kept in the database, so they never change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum CheckReason {
+            $(#[doc = $text] $variant,)+
+        }
+
+        impl CheckReason {
+            /// All reasons, in the order of the phases.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in the field `reason`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    Ok "ok" "The target answered as expected.",
+    ResolveFailed "resolve_failed" "The name could not be looked up, or has no address.",
+    ConnectRefused "connect_refused" "Nothing listens on that port.",
+    ConnectTimeout "connect_timeout" "No connection came about in time.",
+    Unreachable "unreachable" "There is no way to the address.",
+    TlsHandshake "tls_handshake" "The TLS handshake failed for another reason than the certificate.",
+    CertificateExpired "certificate_expired" "The server's certificate has expired.",
+    CertificateNotYetValid "certificate_not_yet_valid" "The server's certificate is not valid yet.",
+    CertificateName "certificate_name" "The server's certificate is for other names.",
+    CertificateUntrusted "certificate_untrusted" "The server's certificate does not lead to a trusted authority, or breaks a rule.",
+    ConnectionLost "connection_lost" "The server closed the connection before its answer was complete.",
+    Protocol "protocol" "What the server sent is not the protocol.",
+    Deadline "deadline" "The check was not done in time; the detail says in which phase it was.",
+    Status "status" "The answer has a status that was not expected.",
+    BodyMismatch "body_mismatch" "The pattern is not in the body.",
+    TooLarge "too_large" "The pattern is not in the part of the body that is read, and the body is longer.",
+}
+
+impl fmt::Display for CheckReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_labels_and_there_once() {
+        let words: std::collections::BTreeSet<_> = CheckReason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .collect();
+        assert_eq!(words.len(), CheckReason::ALL.len());
+        assert!(
+            words
+                .iter()
+                .all(|word| tidegauge_model::Name::check(word).is_ok())
+        );
+    }
+
+    #[test]
+    fn the_user_page_lists_every_reason() {
+        let page = include_str!("../../../../docs/checks.md");
+        for reason in CheckReason::ALL {
+            let row = format!("| `{reason}` | {} |", reason.description());
+            assert!(page.contains(&row), "docs/checks.md lacks the row {row}");
+        }
+    }
+}

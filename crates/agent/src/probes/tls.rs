@@ -1,0 +1,100 @@
+//! TLS for probes: certificates and names are always verified (D13), sessions are never resumed,
+//! because then the time of the handshake would be wrong.
+
+use super::{AgentError, CheckReason};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Client settings: one for all targets that trust the system's authorities, read when the first
+/// such target appears.
+#[derive(Default)]
+pub(super) struct ClientConfigs {
+    system: OnceLock<Arc<ClientConfig>>,
+}
+
+impl ClientConfigs {
+    /// Settings that trust the authorities of a PEM file, or those of the system.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no certificate that can be used.
+    pub(super) fn trusting(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, AgentError> {
+        match ca_file {
+            Some(path) => Ok(Arc::new(client_config(roots_in(path)?)?)),
+            None => {
+                if let Some(known) = self.system.get() {
+                    return Ok(Arc::clone(known));
+                }
+                let made = Arc::new(client_config(system_roots())?);
+                Ok(Arc::clone(self.system.get_or_init(|| made)))
+            }
+        }
+    }
+}
+
+fn roots_in(path: &Path) -> Result<RootCertStore, AgentError> {
+    let read = |source| AgentError::ReadCertificates {
+        path: path.to_owned(),
+        source,
+    };
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| read(Box::new(error)))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots
+            .add(certificate)
+            .map_err(|error| read(Box::new(error)))?;
+    }
+    if roots.is_empty() {
+        return Err(read("it has no certificate in PEM form".into()));
+    }
+    Ok(roots)
+}
+
+/// The authorities of the system. Without any, every target is untrusted, which its result says.
+fn system_roots() -> RootCertStore {
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(loaded.certs);
+    if added == 0 {
+        tracing::warn!("no certificate authorities found on this system: https checks will fail");
+    }
+    tracing::debug!(added, ignored, "read the system's certificate authorities");
+    roots
+}
+
+fn client_config(roots: RootCertStore) -> Result<ClientConfig, AgentError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|source| AgentError::Tls { source })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Which reason stands for a handshake that failed, and when the certificate expired if it did
+/// (seconds since 1970).
+pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u64>) {
+    let rustls::Error::InvalidCertificate(problem) = error else {
+        return (CheckReason::TlsHandshake, None);
+    };
+    match problem {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            (CheckReason::CertificateExpired, Some(not_after.as_secs()))
+        }
+        CertificateError::Expired => (CheckReason::CertificateExpired, None),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (CheckReason::CertificateNotYetValid, None)
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            (CheckReason::CertificateName, None)
+        }
+        _ => (CheckReason::CertificateUntrusted, None),
+    }
+}

@@ -1,0 +1,181 @@
+//! Settings of the agent, with their defaults. Files, flags and environment are read elsewhere;
+//! what is here knows their values only, and refuses those that cannot be used.
+
+use crate::collectors::{COLLECTORS, CollectorEntry};
+use crate::probes::CheckSettings;
+use crate::{AgentError, HostRoots};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tidegauge_kafka::KafkaSettings;
+use tidegauge_model::{AgentId, Host, Tags};
+use tidegauge_wire::Encoding;
+
+/// What to collect and to check, and how often.
+#[derive(Debug, Clone)]
+pub struct CollectSettings {
+    /// Who this agent is.
+    pub agent: AgentId,
+    /// The name of the host.
+    pub host: Host,
+    /// Labels of the host.
+    pub labels: Tags,
+    /// Where the host's files lie.
+    pub roots: HostRoots,
+    /// The collectors to run.
+    pub collectors: Vec<&'static CollectorEntry>,
+    /// The targets to check.
+    pub checks: Vec<CheckSettings>,
+    /// How often the collectors run, all together: their points are one batch.
+    pub interval: Duration,
+    /// How long a collection waits for its collectors; by default 0.8 of the interval, but at most
+    /// 10 s.
+    pub deadline: Option<Duration>,
+    /// Whether the first collection and the first checks happen at once, instead of at their phase.
+    pub first_at_once: bool,
+    /// Stop after so many collections.
+    pub cycles: Option<u64>,
+    /// How messages are encoded.
+    pub encoding: &'static dyn Encoding,
+    /// No message is larger than this; collections above it become several messages.
+    pub max_message_bytes: usize,
+}
+
+impl CollectSettings {
+    /// Below the limit that brokers have for messages unless it was changed (1 MiB).
+    pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 900_000;
+
+    /// Settings for a host: the default collectors every 10 s, no checks.
+    #[must_use]
+    pub fn new(agent: AgentId, host: Host, roots: HostRoots) -> Self {
+        Self {
+            agent,
+            host,
+            labels: Tags::new(),
+            roots,
+            collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
+            checks: Vec::new(),
+            interval: Duration::from_secs(10),
+            deadline: None,
+            first_at_once: false,
+            cycles: None,
+            encoding: tidegauge_wire::ENCODINGS[0],
+            max_message_bytes: Self::DEFAULT_MAX_MESSAGE_BYTES,
+        }
+    }
+
+    /// How long a collection waits for its collectors.
+    #[must_use]
+    pub fn collection_deadline(&self) -> Duration {
+        let default = || self.interval.mul_f64(0.8).min(Duration::from_secs(10));
+        self.deadline.unwrap_or_else(default)
+    }
+
+    /// Refuses what cannot be used.
+    ///
+    /// # Errors
+    /// [`AgentError::Setting`] for the first one.
+    pub fn validate(&self) -> Result<(), AgentError> {
+        let refuse = |key, problem: &str| {
+            Err(AgentError::Setting {
+                key,
+                problem: problem.to_owned(),
+            })
+        };
+        if self.interval < Duration::from_millis(10) {
+            return refuse("interval", "it must be at least 10ms");
+        }
+        let deadline = self.collection_deadline();
+        if deadline.is_zero() || deadline > self.interval {
+            return refuse(
+                "deadline",
+                "it must be longer than 0 and no longer than the interval",
+            );
+        }
+        if self.max_message_bytes < 10_000 {
+            return refuse("max_message_bytes", "it must be at least 10000");
+        }
+        let mut names: Vec<_> = self.checks.iter().map(CheckSettings::name).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let problem = format!(
+                "two checks have the name {:?}; give one another name",
+                twice[0]
+            );
+            return refuse("checks", &problem);
+        }
+        Ok(())
+    }
+}
+
+/// Where to publish, and how much may be under way.
+#[derive(Debug, Clone)]
+pub struct PublishSettings {
+    /// How to reach the brokers.
+    pub kafka: KafkaSettings,
+    /// The topic.
+    pub topic: String,
+    /// Who this agent is: the key of its messages, so that they stay in order in one partition.
+    pub agent: AgentId,
+    /// How messages are encoded; it is told in a header.
+    pub encoding: &'static dyn Encoding,
+    /// Partitions of the topic if it has to be made.
+    pub partitions: i32,
+    /// Replicas of each partition if the topic has to be made.
+    pub replication: i32,
+    /// Settings of the topic if it has to be made.
+    pub topic_config: BTreeMap<String, String>,
+    /// So many batches are handed over and not yet acknowledged at most.
+    pub max_in_flight_batches: usize,
+    /// So many bytes are handed over and not yet acknowledged at most, or one batch.
+    pub max_in_flight_bytes: usize,
+    /// How long a stop waits for the acknowledgements of what was handed over.
+    pub flush_deadline: Duration,
+}
+
+impl PublishSettings {
+    /// Settings with defaults for everything but the essentials.
+    #[must_use]
+    pub fn new(kafka: KafkaSettings, topic: impl Into<String>, agent: AgentId) -> Self {
+        Self {
+            kafka,
+            topic: topic.into(),
+            agent,
+            encoding: tidegauge_wire::ENCODINGS[0],
+            partitions: 6,
+            replication: 1,
+            topic_config: BTreeMap::new(),
+            max_in_flight_batches: 500,
+            max_in_flight_bytes: 8 * 1024 * 1024,
+            flush_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_used_are_refused() {
+        let agent = AgentId::new("a").expect("valid");
+        let host = Host::new("h").expect("valid");
+        let settings = CollectSettings::new(agent, host, HostRoots::default());
+        settings.validate().expect("the defaults are fine");
+        assert_eq!(settings.collection_deadline(), Duration::from_secs(8));
+        let refused = |change: fn(&mut CollectSettings)| {
+            let mut settings = settings.clone();
+            change(&mut settings);
+            settings.validate().expect_err("refused").to_string()
+        };
+        assert!(refused(|settings| settings.interval = Duration::ZERO).contains("interval"));
+        assert!(refused(|settings| settings.deadline = Some(Duration::ZERO)).contains("deadline"));
+        assert!(refused(|settings| settings.max_message_bytes = 1).contains("max_message_bytes"));
+        assert!(
+            refused(|settings| {
+                let check = CheckSettings::new("http://localhost/").expect("valid");
+                settings.checks = vec![check.clone(), check];
+            })
+            .contains("two checks")
+        );
+    }
+}

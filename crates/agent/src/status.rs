@@ -1,0 +1,160 @@
+//! What the agent is doing right now, for `/healthz` and the status line, and the names of its own
+//! metrics. Not a history: that is in the measurements `agent` and `collector`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The agent's status; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct AgentStatus(Arc<Mutex<AgentFigures>>);
+
+/// The figures of one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentFigures {
+    /// When the last collection ended, microseconds since 1970 UTC.
+    pub last_collection_us: Option<i64>,
+    /// Collections since the start.
+    pub collections: u64,
+    /// Checks that ended since the start.
+    pub checks: u64,
+    /// Collections and checks that were due and not begun.
+    pub missed_ticks: u64,
+    /// Points that went into the spool since the start.
+    pub points: u64,
+    /// Batches that went into the spool since the start.
+    pub batches: u64,
+    /// Batches that were given up since the start, for whatever reason.
+    pub dropped_batches: u64,
+    /// Values that were left out because they were not finite.
+    pub left_out_values: u64,
+    /// What waits in the spool.
+    pub spool: SpoolFigures,
+    /// How publishing goes.
+    pub publish: PublishState,
+    /// Batches that the broker has acknowledged since the start.
+    pub acknowledged_batches: u64,
+    /// The last thing that went wrong, and when (microseconds since 1970 UTC).
+    pub last_error: Option<(i64, String)>,
+}
+
+/// What waits in the spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolFigures {
+    /// Batches.
+    pub batches: u64,
+    /// Bytes of their messages.
+    pub bytes: u64,
+    /// When the oldest was appended, microseconds since 1970 UTC; `None` when it is empty.
+    pub oldest_us: Option<i64>,
+}
+
+/// How publishing goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PublishState {
+    /// Nothing is published, as in `tidegauge up`.
+    #[default]
+    Off,
+    /// The broker has not answered yet.
+    Connecting,
+    /// The broker takes what it is given.
+    Connected,
+    /// The broker is away, or refuses; samples are kept in the spool.
+    Away {
+        /// Since when, microseconds since 1970 UTC.
+        since_us: i64,
+        /// Why, for a person.
+        cause: String,
+    },
+}
+
+impl AgentStatus {
+    /// The status of an agent that has not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The figures of this moment.
+    #[must_use]
+    pub fn figures(&self) -> AgentFigures {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut AgentFigures)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Describes the agent's metrics to the recorder that is installed.
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        "tidegauge_agent_collections_total",
+        "Collections that were made."
+    );
+    describe_counter!(
+        "tidegauge_agent_missed_ticks_total",
+        "Collections and checks that were due and not begun."
+    );
+    describe_counter!(
+        "tidegauge_agent_collector_failures_total",
+        "Collector runs that failed, by collector and reason."
+    );
+    describe_counter!(
+        "tidegauge_agent_checks_total",
+        "Checks that ended, by reason."
+    );
+    describe_counter!(
+        "tidegauge_agent_clock_jumps_total",
+        "Jumps of the wall clock that were noticed."
+    );
+    describe_counter!(
+        "tidegauge_agent_points_total",
+        "Points that went into the spool."
+    );
+    describe_counter!(
+        "tidegauge_agent_batches_total",
+        "Batches that went into the spool."
+    );
+    describe_counter!(
+        "tidegauge_agent_dropped_batches_total",
+        "Batches that were given up, by reason."
+    );
+    describe_counter!(
+        "tidegauge_agent_left_out_values_total",
+        "Numbers that were left out because they were not finite."
+    );
+    describe_counter!(
+        "tidegauge_agent_published_batches_total",
+        "Batches that the broker acknowledged."
+    );
+    describe_counter!(
+        "tidegauge_agent_publish_failures_total",
+        "Batches that the broker did not take and that are handed over again."
+    );
+    describe_gauge!(
+        "tidegauge_agent_publish_connected",
+        "1 while the broker takes what it is given, else 0."
+    );
+    describe_gauge!(
+        "tidegauge_agent_spool_batches",
+        "Batches that wait in the spool."
+    );
+    describe_gauge!(
+        "tidegauge_agent_spool_bytes",
+        Unit::Bytes,
+        "Bytes that wait in the spool."
+    );
+    describe_histogram!(
+        "tidegauge_agent_collection_duration_seconds",
+        Unit::Seconds,
+        "Duration of a collection."
+    );
+    describe_histogram!(
+        "tidegauge_agent_append_duration_seconds",
+        Unit::Seconds,
+        "Duration of encoding and appending a batch to the spool."
+    );
+}

@@ -1,0 +1,7 @@
+//! Integration tests of the agent.
+
+mod collect;
+mod collectors;
+mod http_server;
+mod probes;
+mod publish;
