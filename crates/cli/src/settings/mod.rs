@@ -4,6 +4,8 @@
 //! never repaired. Nothing here touches the network.
 
 mod file;
+#[cfg(test)]
+mod reference;
 mod resolved;
 pub(crate) mod table;
 pub(crate) mod value;

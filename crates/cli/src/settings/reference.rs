@@ -1,0 +1,108 @@
+//! The reference page of the settings, made from the table; the test holds it up to date.
+
+use super::table::CHECK_KEYS;
+use super::value::Type;
+use super::{For, SETTINGS};
+use std::fmt::Write;
+
+const HEAD: &str = "<!-- Made from the settings table; rewrite it by `UPDATE_GOLDEN=1 cargo xtask test cli reference`. -->
+# Configuration
+
+A setting is taken from its flag, else its environment variable, else the TOML file that `--config FILE` or
+`TIDEGAUGE_CONFIG` names, else its default. Unknown keys and bad values are refused, all together, each with its place, and
+exit status 2. A variable that is set but empty is refused too.
+
+```toml
+[kafka]
+brokers = [\"kafka-1:9092\", \"kafka-2:9092\"]
+
+[agent]
+interval = \"10s\"
+labels = { env = \"prod\", room = \"b2\" }
+
+[[agent.checks]]
+name = \"shop\"
+url = \"https://shop.example.org/\"
+body_regexp = \"Welcome\"
+```
+
+Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a number and `KiB`, `MiB`, `GiB`, `kB`, `MB`
+or `GB`. Lists are separated by commas on the command line and in the environment, URLs by spaces; flags of lists may be
+repeated. `-v` says more and may be repeated; `TIDEGAUGE_LOG` takes a filter for single modules, such as
+`tidegauge_sink=debug`.
+";
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    let mut section = "";
+    for setting in SETTINGS {
+        let own = setting.key.split('.').next().unwrap_or_default();
+        if own != section {
+            section = own;
+            write!(page, "\n## [{section}]\n\n| key | flag | commands | default | meaning |\n|---|---|---|---|---|\n").unwrap();
+        }
+        let key = setting.key.split('.').nth(1).unwrap_or_default();
+        let flag = match (setting.flag, setting.kind.placeholder()) {
+            (None, _) => String::new(),
+            (Some(flag), "") => format!("`--{flag}`"),
+            (Some(flag), placeholder) => format!("`--{flag} {placeholder}`"),
+        };
+        let commands: Vec<&str> = setting.commands.iter().map(|of| name(*of)).collect();
+        let commands = if commands.len() == 9 {
+            "all".to_owned()
+        } else {
+            commands.join(", ")
+        };
+        let default = setting
+            .default
+            .map_or_else(String::new, |text| format!("`{text}`"));
+        let mut help = setting.help.to_owned();
+        if let Type::Choice(words) = setting.kind {
+            write!(help, " One of {}.", words.join(", ")).unwrap();
+        }
+        writeln!(
+            page,
+            "| `{key}` | {flag} | {commands} | {default} | {help} |"
+        )
+        .unwrap();
+    }
+    page.push_str("\n## [[agent.checks]]\n\n| key | value | meaning |\n|---|---|---|\n");
+    for key in CHECK_KEYS {
+        writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            key.key,
+            key.kind.placeholder(),
+            key.help
+        )
+        .unwrap();
+    }
+    page
+}
+
+const fn name(of: For) -> &'static str {
+    match of {
+        For::Up => "up",
+        For::Agent => "agent",
+        For::Sink => "sink",
+        For::Collect => "collect",
+        For::Check => "check",
+        For::Query => "query",
+        For::Dashboard => "dashboard",
+        For::Store => "store",
+        For::DeadLetters => "dead-letters",
+    }
+}
+
+#[test]
+fn the_reference_page_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        page(),
+        "see the head of the page"
+    );
+}
