@@ -162,7 +162,9 @@ function traffic(
     const rank = (one: { tags: Record<string, string>; activity: number }) =>
       one.tags[tag] === "lo" ? -1 : one.activity;
     all.sort((one, other) => rank(other) - rank(one));
-    const shown = all.slice(0, MOST_SERIES).map((one) => one.tags);
+    // Where there are many, those that did nothing are left out, but for the first.
+    const busy = all.filter((one, index) => index === 0 || all.length <= 3 || one.activity > 0);
+    const shown = busy.slice(0, MOST_SERIES).map((one) => one.tags);
     return shown.sort((one, other) => (one[tag] ?? "").localeCompare(other[tag] ?? ""));
   };
   const totals = (data: ChartData, field: string) =>

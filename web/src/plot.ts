@@ -43,6 +43,8 @@ export interface TimeWindow {
 
 const HEIGHT = 168;
 const STRIP_HEIGHT = 9;
+/** Opacity of a layer of a stack. */
+const LAYER = 0.72;
 const SYNC = uPlot.sync("tidegauge");
 const BINARY_STEPS = Array.from({ length: 51 }, (_, power) => 2 ** power);
 const SECOND = 1000;
@@ -154,10 +156,12 @@ export class PlotView {
     const bands: uPlot.Band[] = [];
     const quiet = { points: { show: false }, width: 1.25 };
     lines.forEach((line, index) => {
-      const fill = picture.stacked ? 0.55 : line.fill;
+      // Layers have no outline: one of zero height would cover the one below.
+      const fill = picture.stacked ? LAYER : line.fill;
       series.push({
         ...quiet,
         label: line.label,
+        ...(picture.stacked ? { width: 0 } : {}),
         stroke: () => color(line.color),
         ...(line.dashed ? { dash: [4, 3] } : {}),
         ...(fill !== undefined && !(picture.stacked && index > 0)
@@ -165,7 +169,7 @@ export class PlotView {
           : {}),
       });
       if (picture.stacked && index > 0) {
-        bands.push({ series: [index + 1, index], fill: () => faded(line.color, 0.55) });
+        bands.push({ series: [index + 1, index], fill: () => faded(line.color, LAYER) });
       }
     });
     if (picture.peak !== undefined) {
