@@ -1,4 +1,4 @@
-//! The project's own commands, `cargo xtask …`: check, test, services, hooks, tidy, docs.
+//! The project's own commands, `cargo xtask …`: check, test, bench, services, hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -10,6 +10,7 @@
     reason = "a command-line tool talks on its standard streams"
 )]
 
+mod bench;
 mod check;
 mod docs;
 mod hooks;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("check", _)) => check::check(),
+        Some(("bench", options)) => bench::bench(options),
         Some(("test", options)) => test::test(&test::Options {
             what: options
                 .get_many::<String>("what")
@@ -91,6 +93,9 @@ fn command() -> Command {
                     "Start no servers; tests that need one are skipped",
                 )),
         )
+        .subcommand(bench::shape(
+            Command::new("bench").about("Figures of the release build"),
+        ))
         .subcommand(
             Command::new("services")
                 .about("Real servers in the background, for runs by hand")

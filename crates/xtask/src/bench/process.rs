@@ -1,0 +1,62 @@
+//! What the kernel says of a running program, from /proc/PID/stat and /proc/PID/status (proc(5)).
+
+use anyhow::Context;
+use serde::Serialize;
+use std::fs;
+
+/// Kernel ticks per second in /proc; USER_HZ is 100 on every Linux that this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// One look at a process.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct ProcessUse {
+    /// User and system time of all its threads.
+    pub(super) cpu_seconds: f64,
+    /// Resident memory.
+    pub(super) rss_bytes: u64,
+    /// The greatest it ever was.
+    pub(super) peak_rss_bytes: u64,
+}
+
+impl ProcessUse {
+    pub(super) fn of(id: u32) -> anyhow::Result<Self> {
+        let read = |file: &str| {
+            let path = format!("/proc/{id}/{file}");
+            fs::read_to_string(&path).with_context(|| format!("read {path}"))
+        };
+        parse(&read("stat")?, &read("status")?).with_context(|| format!("understand /proc/{id}"))
+    }
+}
+
+fn parse(stat: &str, status: &str) -> Option<ProcessUse> {
+    // The name in brackets may hold anything, so fields are counted from behind it; utime and
+    // stime are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    let kib = |name: &str| -> Option<u64> {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    Some(ProcessUse {
+        cpu_seconds: ticks / TICKS_PER_SECOND,
+        rss_bytes: kib("VmRSS:")? * 1_024,
+        peak_rss_bytes: kib("VmHWM:")? * 1_024,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
+        let status = "Name:\tx\nVmHWM:\t  20 kB\nVmRSS:\t  10 kB\n";
+        let expected = ProcessUse {
+            cpu_seconds: 2.0,
+            rss_bytes: 10_240,
+            peak_rss_bytes: 20_480,
+        };
+        assert_eq!(parse(stat, status), Some(expected));
+    }
+}
