@@ -120,7 +120,9 @@ impl ConsumerOptions {
     fn apply(&self, config: &mut ClientConfig) {
         let heartbeat = (self.session_timeout / 3).min(Duration::from_secs(3));
         let ms = |duration: Duration| duration.as_millis().to_string();
-        let fetch_bytes = (self.max_prefetch_bytes / 2).clamp(1 << 20, 64 << 20);
+        // The prefetch bound is looked at before each fetch, and what one fetch brings is compressed:
+        // twenty times smaller than it gets in memory, where batches of measurements are concerned.
+        let fetch_bytes = (self.max_prefetch_bytes / 16).clamp(1 << 20, 64 << 20);
         for (name, value) in [
             ("group.id", self.group.clone()),
             ("group.protocol", "classic".to_owned()),
@@ -142,6 +144,7 @@ impl ConsumerOptions {
                 (self.max_prefetch_bytes / 1024).max(1).to_string(),
             ),
             ("fetch.max.bytes", fetch_bytes.to_string()),
+            ("fetch.message.max.bytes", (fetch_bytes / 4).to_string()),
             ("fetch.min.bytes", "1".to_owned()),
             ("fetch.wait.max.ms", ms(self.fetch_wait)),
             // How long fetching rests when the prefetch bound is reached; its default of a second

@@ -135,7 +135,7 @@ async fn records_deleted_before_and_behind_the_position_are_told_not_skipped() {
     });
     assert_eq!(told.await, (5, 8, 10));
     consumer.seek(&topic.name, 0, 8);
-    let (_, partitions) = next_of(&mut events, assigned).await;
+    let partitions = next_of(&mut events, assigned).await;
     assert_eq!(partitions, [(0, 8)]);
     assert_eq!(next_of(&mut events, messages).await[0].offset, 8);
 }
@@ -188,12 +188,12 @@ async fn new_partitions_are_picked_up() {
     topic.make(1).await;
     let stored = Stored::default();
     let (_consumer, mut events) = topic.consumer(&stored);
-    let (_, partitions) = next_of(&mut events, assigned).await;
+    let partitions = next_of(&mut events, assigned).await;
     assert_eq!(partitions, [(0, 0)]);
     topic.grow(3).await;
     let mut known = BTreeSet::from([0]);
     while known.len() < 3 {
-        let (_, partitions) = next_of(&mut events, assigned).await;
+        let partitions = next_of(&mut events, assigned).await;
         known.extend(partitions.into_iter().map(|(partition, _)| partition));
     }
     topic.fill(0..100).await;

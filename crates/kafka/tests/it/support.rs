@@ -204,11 +204,9 @@ pub(crate) async fn next_of<T>(
     }
 }
 
-pub(crate) fn assigned(event: Event) -> Option<(Arc<TopicIdentity>, Vec<(i32, i64)>)> {
+pub(crate) fn assigned(event: Event) -> Option<Vec<(i32, i64)>> {
     match event {
-        Event::Assigned {
-            topic, partitions, ..
-        } => Some((topic, partitions)),
+        Event::Assigned { partitions, .. } => Some(partitions),
         _ => None,
     }
 }
