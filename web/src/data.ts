@@ -41,6 +41,11 @@ export class ChartData {
     this.hasStates = answer.states !== undefined;
   }
 
+  /** The oldest time that has a value or a state. */
+  get firstMs(): number | undefined {
+    return this.times[0] ?? this.runs[0]?.from_ms;
+  }
+
   /** The newest time that has a value or a state. */
   get lastMs(): number | undefined {
     const run = this.runs.at(-1);

@@ -18,6 +18,8 @@ const RANGES: readonly [label: string, ms: number][] = [
   ["6 h", 21_600_000],
   ["24 h", 86_400_000],
 ];
+/** The axis is never shorter, however new the host is. */
+const SHORTEST_WINDOW_MS = 60_000;
 const DEFAULT_RANGE_MS = 900_000;
 /** All is read anew so often, which turns old rows into buckets and heals what came late. */
 const RELOAD_MS = 60_000;
@@ -212,8 +214,8 @@ class Page {
     this.loading = true;
     this.loadedMs = this.now();
     const { rangeMs, generation } = this;
-    this.moveWindow();
-    const { fromMs, toMs } = this.window;
+    const toMs = this.now();
+    const fromMs = toMs - rangeMs;
     const pixels = this.pixels();
     const read = ORDER.map(async (panel) => {
       const answer = await api.fetchPanel(host.identity, panel, fromMs, toMs, pixels);
@@ -264,6 +266,7 @@ class Page {
       isNew = true;
     }
     if (isNew || charts.size === 0) this.arrange();
+    this.moveWindow();
     for (const entry of charts.values()) entry.card.show(entry.data);
   }
 
@@ -327,9 +330,16 @@ class Page {
     this.status();
   }
 
+  /** A host that is new fills its charts from the first minute on, not a sliver at their edge. */
   private moveWindow(): void {
-    this.window.toMs = this.now();
-    this.window.fromMs = this.window.toMs - this.rangeMs;
+    const toMs = this.now();
+    let firstMs = toMs;
+    this.each(({ data }) => {
+      firstMs = Math.min(firstMs, data.firstMs ?? firstMs);
+    });
+    const shortest = Math.min(SHORTEST_WINDOW_MS, this.rangeMs);
+    this.window.toMs = toMs;
+    this.window.fromMs = Math.max(toMs - this.rangeMs, Math.min(firstMs, toMs - shortest));
   }
 
   private lastMs(): number | undefined {
