@@ -1,6 +1,12 @@
 //! End-to-end tests: the real program on real Kafka and PostgreSQL, by the scenarios that users
 //! of such programs expect.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test says what went wrong by failing"
+)]
+
 mod bad_messages;
 mod command_line;
 mod crashes;
