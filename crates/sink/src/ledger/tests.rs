@@ -119,7 +119,10 @@ fn d2_told_drops_are_not_missing_and_count_once() {
 fn d10_a_spool_lost_whole_is_one_loss_and_nothing_before_it_is_missing() {
     let lost = LedgerKey { epoch: 0, ..key() };
     let mut book = book();
-    book.learn(std::slice::from_ref(&lost), std::collections::HashMap::new());
+    book.learn(
+        std::slice::from_ref(&lost),
+        std::collections::HashMap::new(),
+    );
     let moment = 1_795_183_200_000_000;
     let notice = DropNotice {
         epoch: 0,
