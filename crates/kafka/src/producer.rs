@@ -15,7 +15,7 @@
 //!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub struct Delivery {
 struct Context {
     health: Health,
     deliveries: UnboundedSender<Delivery>,
+    /// Counted here, as librdkafka counts its log lines and errors among its messages.
+    in_flight: AtomicUsize,
 }
 
 impl Context {
@@ -121,6 +123,7 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => Err(DeliveryError::new(message.topic(), error.clone())),
         };
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.deliver(Delivery {
             token: *token,
             result,
@@ -173,6 +176,7 @@ impl Producer {
         let context = Context {
             health: Health::new(role),
             deliveries,
+            in_flight: AtomicUsize::new(0),
         };
         let client = BaseProducer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
@@ -221,9 +225,13 @@ impl Producer {
             .key(key)
             .payload(payload)
             .headers(native);
+        let context = self.client().context();
+        // Before it is sent, as its delivery may be reported before `send` returns.
+        context.in_flight.fetch_add(1, Ordering::Relaxed);
         let Err((error, _)) = self.client().send(record) else {
             return Ok(());
         };
+        context.in_flight.fetch_sub(1, Ordering::Relaxed);
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Err(SendError::Full),
             Some(Code::Fatal) => {
@@ -235,7 +243,7 @@ impl Producer {
             }
             _ => {
                 let result = Err(DeliveryError::new(topic, error));
-                self.client().context().deliver(Delivery { token, result });
+                context.deliver(Delivery { token, result });
                 Ok(())
             }
         }
@@ -261,10 +269,10 @@ impl Producer {
             .map_err(|error| KafkaError::of_client(what, error))
     }
 
-    /// Messages that are queued or on their way, including deliveries not yet reported.
+    /// Messages that are queued or on their way and have no delivery yet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.client().in_flight_count()).unwrap_or(0)
+        self.client().context().in_flight.load(Ordering::Relaxed)
     }
 
     /// Whether the brokers can be reached, as far as deliveries and errors tell.
