@@ -94,8 +94,17 @@ impl Sink {
     /// # Errors
     /// [`SinkError`] for what waiting cannot mend; an outage is none.
     pub async fn run(mut self) -> Result<Finished, SinkError> {
-        let ended = self.work().await;
-        self.source.close(self.settings.stop_deadline).await;
+        let (cancel, grace) = (self.cancel.clone(), self.settings.stop_deadline);
+        // A step that is under way may end; after that whatever is waited for is abandoned (D12).
+        let overdue = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        let ended = tokio::select! {
+            ended = self.work() => ended,
+            () = overdue => Err(Leave::Stopped),
+        };
+        self.source.close(grace).await;
         match ended {
             Ok(finished) => Ok(finished),
             Err(Leave::Stopped) => Ok(Finished::Stopped),
@@ -111,6 +120,9 @@ impl Sink {
         let mut look = tokio::time::interval(LOOK_FOR_END);
         let mut idle = false;
         loop {
+            if self.cancel.is_cancelled() {
+                return Err(Leave::Stopped);
+            }
             if let Some(ends) = &ends
                 && self.waiting.is_empty()
                 && self.is_at_end(ends).await?
@@ -217,8 +229,7 @@ impl Sink {
         }
         let began = Instant::now();
         loop {
-            let applied = self.apply(&packed).await?;
-            match applied {
+            match self.store.apply(&packed.step).await {
                 Ok(Applied::Committed { rows, duplicates }) => {
                     phase_took("commit", began.elapsed());
                     return self.committed(packed, rows, duplicates).await;
@@ -238,17 +249,6 @@ impl Sink {
                 }
                 Err(error) => self.wait_out("committing a step", error).await?,
             }
-        }
-    }
-
-    async fn apply(&mut self, packed: &Packed) -> Result<Result<Applied, StoreError>, Leave> {
-        let stop = async {
-            self.cancel.cancelled().await;
-            tokio::time::sleep(self.settings.stop_deadline).await;
-        };
-        tokio::select! {
-            applied = self.store.apply(&packed.step) => Ok(applied),
-            () = stop => Err(Leave::Stopped),
         }
     }
 

@@ -23,7 +23,8 @@ pub struct SinkSettings {
     pub cycles: Option<u64>,
     /// Stop when everything is applied that was there at the start.
     pub until_end: bool,
-    /// How long a step may go on after the sink was told to stop.
+    /// How long a step may go on after the sink was told to stop, and then how long leaving the
+    /// group may take.
     pub stop_deadline: Duration,
 }
 
@@ -38,7 +39,7 @@ impl Default for SinkSettings {
             retry_longest: Duration::from_secs(5),
             cycles: None,
             until_end: false,
-            stop_deadline: Duration::from_secs(5),
+            stop_deadline: Duration::from_secs(4),
         }
     }
 }

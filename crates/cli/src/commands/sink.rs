@@ -95,7 +95,11 @@ pub(super) async fn migrated(
     cancel: &CancellationToken,
 ) -> anyhow::Result<bool> {
     loop {
-        match store.migrate().await {
+        let migrated = tokio::select! {
+            () = cancel.cancelled() => return Ok(false),
+            migrated = store.migrate() => migrated,
+        };
+        match migrated {
             Ok(()) => {
                 status.store_is_back(&SystemClock);
                 return Ok(true);
