@@ -80,6 +80,11 @@ impl Servers {
         })
     }
 
+    /// The database server's main process, for measurements.
+    pub(crate) fn postgres_process_id(&self) -> Option<u32> {
+        self.postgres.process_id()
+    }
+
     /// What the tests need to find them.
     pub(crate) fn environment(&self) -> Environment {
         let listeners = self.kafka.listeners();

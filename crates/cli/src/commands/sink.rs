@@ -76,12 +76,17 @@ async fn work(
         task.await?;
     }
     let report = status.report();
-    let (rows, dead_letters) = (report.rows, report.dead_letters);
+    let (rows, steps, dead_letters) = (report.rows, report.steps, report.dead_letters);
     match finished? {
-        Finished::Stopped => tracing::info!(rows, dead_letters, "stopped"),
-        Finished::ReachedEnd => tracing::info!(rows, dead_letters, "reached the end"),
+        Finished::Stopped => tracing::info!(rows, steps, dead_letters, "stopped"),
+        Finished::ReachedEnd => tracing::info!(rows, steps, dead_letters, "reached the end"),
         Finished::Cycles => {
-            tracing::info!(rows, dead_letters, "committed the given number of steps")
+            tracing::info!(
+                rows,
+                steps,
+                dead_letters,
+                "committed the given number of steps"
+            )
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,9 @@
 //! what it measured so that it can be measured again.
 
 mod footprint;
+mod load;
 mod process;
+mod sink;
 
 use crate::run::{command, stage, target};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -23,12 +25,40 @@ pub(crate) fn shape(bench: Command) -> Command {
         .value_parser(value_parser!(u64).range(5..))
         .default_value("120")
         .help("How long each program is watched");
-    bench.subcommand_required(true).subcommand(
-        Command::new("footprint")
-            .about("CPU and memory of `agent` at 10 s with Kafka, and of `up` at 1 s")
-            .arg(seconds)
-            .arg(json),
-    )
+    bench
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("footprint")
+                .about("CPU and memory of `agent` at 10 s with Kafka, and of `up` at 1 s")
+                .arg(seconds)
+                .arg(json.clone()),
+        )
+        .subcommand(
+            Command::new("sink")
+                .about(
+                    "Rows per second from Kafka to PostgreSQL, against a raw COPY of the same rows",
+                )
+                .arg(number("points", "2000000", "Points in the topic"))
+                .arg(number("partitions", "1", "Partitions of the topic"))
+                .arg(number("rounds", "3", "Rounds; the median is printed"))
+                .arg(
+                    Arg::new("encoding")
+                        .long("encoding")
+                        .value_name("WORD")
+                        .default_value("json")
+                        .help("Encoding of the messages"),
+                )
+                .arg(json),
+        )
+}
+
+fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("NUMBER")
+        .value_parser(value_parser!(u64).range(1..))
+        .default_value(default)
+        .help(help)
 }
 
 /// Runs one bench.
@@ -37,6 +67,19 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
         Some(("footprint", options)) => {
             let seconds = options.get_one::<u64>("seconds").copied().unwrap_or(120);
             footprint::footprint(Duration::from_secs(seconds), options.get_flag("json"))
+        }
+        Some(("sink", options)) => {
+            let number = |name: &str| options.get_one::<u64>(name).copied().unwrap_or(1);
+            sink::sink(&sink::Options {
+                points: number("points"),
+                partitions: i32::try_from(number("partitions"))?,
+                encoding: options
+                    .get_one::<String>("encoding")
+                    .cloned()
+                    .unwrap_or_default(),
+                rounds: usize::try_from(number("rounds"))?,
+                json: options.get_flag("json"),
+            })
         }
         other => Err(crate::run::CannotTry(format!("no such bench: {other:?}")).into()),
     }

@@ -28,6 +28,45 @@ impl ProcessUse {
     }
 }
 
+/// User and system time of a process and of all its children, those that ended and were waited
+/// for included: a database server and its backends.
+pub(super) fn tree_cpu_seconds(id: u32) -> anyhow::Result<f64> {
+    let mut seconds = 0.0;
+    for entry in fs::read_dir("/proc").context("read /proc")? {
+        let Ok(stat) = fs::read_to_string(entry.context("read /proc")?.path().join("stat")) else {
+            continue;
+        };
+        let Some((name, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let own: u32 = name
+            .split(' ')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let parent: u32 = fields
+            .get(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        // utime and stime, and for the server itself cutime and cstime too (fields 14 to 17).
+        let wanted = if own == id {
+            11..15
+        } else if parent == id {
+            11..13
+        } else {
+            continue;
+        };
+        let ticks = fields
+            .get(wanted)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|text| text.parse::<f64>().ok());
+        seconds += ticks.sum::<f64>() / TICKS_PER_SECOND;
+    }
+    Ok(seconds)
+}
+
 fn parse(stat: &str, status: &str) -> Option<ProcessUse> {
     // The name in brackets may hold anything, so fields are counted from behind it; utime and
     // stime are fields 14 and 15.

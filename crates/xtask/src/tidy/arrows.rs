@@ -87,7 +87,7 @@ const TABLE: &[Arrows] = &[
     },
     Arrows {
         name: "xtask",
-        imports: &["model", "testkit"],
+        imports: &["kafka", "model", "testkit", "wire"],
         tests_import: &[],
     },
 ];
