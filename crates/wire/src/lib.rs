@@ -8,6 +8,7 @@
 //! Wire formats are for ever: an encoding's version is never changed, only followed by another,
 //! and golden files of every version stay in `golden/`.
 
+mod check;
 mod encoding;
 mod error;
 pub mod json;

@@ -5,12 +5,13 @@
 
 use super::point::Points;
 use super::value::{Found, KeySeed, Read, ReadSeed, Scalar, ScalarSeed, skip_rest};
+use crate::check::{self, Checked};
 use crate::error::quote;
 use crate::{DecodeError, Place};
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
 use std::collections::HashSet;
-use tidegauge_model::{AgentId, BatchRef, DropNotice, DropReason, Host, Name, Origin, Reason};
+use tidegauge_model::{AgentId, BatchRef, DropNotice, DropReason, Origin, Reason};
 
 /// How serde_json says that a number is beyond a double; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";
@@ -173,6 +174,10 @@ impl<'de> Envelope<'_, 'de> {
         E::custom("refused")
     }
 
+    fn checked<T, E: Error>(&mut self, below: &str, checked: Checked<T>) -> Result<T, E> {
+        checked.map_err(|wrong| self.refuse(wrong.reason, below, wrong.detail.into_owned()))
+    }
+
     fn wrong_type<E: Error>(&mut self, below: &str, expected: &str, found: &str) -> E {
         let detail = format!("expected {expected}, found {found}");
         self.refuse(Reason::WrongType, below, detail)
@@ -210,14 +215,12 @@ impl<'de> Envelope<'_, 'de> {
 
     fn read_agent<A: MapAccess<'de>>(&mut self, object: &mut A) -> Result<AgentId, A::Error> {
         let text = self.read_text(object)?;
-        AgentId::new(text).map_err(|error| self.refuse(Reason::BadIdentity, "", error.to_string()))
+        self.checked("", check::agent(text))
     }
 
     fn read_host<A: MapAccess<'de>>(&mut self, object: &mut A) -> Result<(), A::Error> {
         let host = self.read_text(object)?;
-        if let Err(error) = Host::check(&host) {
-            return Err(self.refuse(Reason::BadHost, "", error.to_string()));
-        }
+        self.checked("", check::host(&host))?;
         self.points.batch.host = host;
         Ok(())
     }
@@ -230,13 +233,7 @@ impl<'de> Envelope<'_, 'de> {
         least: u64,
     ) -> Result<u64, A::Error> {
         match self.read_scalar(object)? {
-            Scalar::Integer(number) => match u64::try_from(number) {
-                Ok(number) if number >= least => Ok(number),
-                _ => {
-                    let detail = format!("expected at least {least}, found {number}");
-                    Err(self.refuse(Reason::BadIdentity, below, detail))
-                }
-            },
+            Scalar::Integer(number) => self.checked(below, check::count(number.into(), least)),
             other => Err(self.wrong_type(below, "an integer", other.kind())),
         }
     }
@@ -249,17 +246,15 @@ impl<'de> Envelope<'_, 'de> {
                 epoch,
                 sequence,
             }),
-            (None, None, None) if self.points.batch.drops.is_empty() => None,
-            (None, None, None) => {
-                let detail = "drops can be told by an agent only".to_owned();
-                return Err(self.refuse(Reason::BadIdentity, "drops", detail));
-            }
+            (None, None, None) => None,
             _ => {
                 let detail = "agent, epoch and sequence go together".to_owned();
                 return Err(self.refuse(Reason::BadIdentity, "", detail));
             }
         };
-        Ok(())
+        let batch = &self.points.batch;
+        let told = check::drops_of(batch.origin.as_ref(), !batch.drops.is_empty());
+        self.checked("drops", told)
     }
 }
 
@@ -272,20 +267,17 @@ impl<'de> Read<'de> for Labels<'_, '_, 'de> {
         let envelope = self.0;
         let mut names = HashSet::new();
         while let Some(name) = object.next_key_seed(KeySeed)? {
-            if let Err(error) = Name::check(&name) {
-                return Err(envelope.refuse(Reason::BadName, "", error.to_string()));
-            }
+            envelope.checked("", check::name(&name))?;
             let below = format!(".{name}");
             if !names.insert(name.clone()) {
                 let detail = "the label is there twice".to_owned();
                 return Err(envelope.refuse(Reason::DuplicateKey, &below, detail));
             }
             match envelope.read_scalar(&mut object)? {
-                Scalar::Text(text) if text.contains('\0') => {
-                    let detail = "a text has U+0000".to_owned();
-                    return Err(envelope.refuse(Reason::BadText, &below, detail));
+                Scalar::Text(text) => {
+                    envelope.checked(&below, check::text(&text))?;
+                    envelope.points.batch.labels.push((name, text));
                 }
-                Scalar::Text(text) => envelope.points.batch.labels.push((name, text)),
                 other => return Err(envelope.wrong_type(&below, "a text", other.kind())),
             }
         }
@@ -362,10 +354,7 @@ impl<'de> Read<'de> for OneDrop<'_, '_, 'de> {
             let detail = "expected epoch, first, last and reason".to_owned();
             return Err(envelope.refuse(Reason::MissingKey, &format!("[{index}]"), detail));
         };
-        if first > last {
-            let detail = format!("the range {first} to {last} is empty");
-            return Err(envelope.refuse(Reason::BadIdentity, &format!("[{index}]"), detail));
-        }
+        envelope.checked(&format!("[{index}]"), check::drop_range(first, last))?;
         envelope.points.batch.drops.push(DropNotice {
             epoch,
             first_sequence: first,

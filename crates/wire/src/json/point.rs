@@ -4,20 +4,11 @@
 //! visitors here is always one of the JSON text itself.
 
 use super::value::{Found, KeySeed, Read, ReadSeed, Scalar, ScalarSeed, skip_rest};
+use crate::check::{self, SeenNames, Wrong};
 use crate::error::quote;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
-use std::collections::HashSet;
-use tidegauge_model::{BatchRef, Name, Reason, ValueRef};
-
-/// The first microsecond of the year 1.
-const FIRST_TIME_US: i64 = -62_135_596_800_000_000;
-/// The last microsecond of the year 9999.
-const LAST_TIME_US: i64 = 253_402_300_799_999_999;
-
-/// Up to so many names of one object are compared one by one, more with a set, so that a message
-/// of a million fields takes linear time.
-const COMPARED_NAMES: usize = 64;
+use tidegauge_model::{BatchRef, Reason, ValueRef};
 
 /// What the points of one message are read into.
 #[derive(Debug)]
@@ -28,15 +19,14 @@ pub(super) struct Points<'c, 'a> {
     pub(super) index: u32,
     problem: Option<Problem>,
     left_out: u64,
-    names: HashSet<Cow<'a, str>>,
+    names: SeenNames<'a>,
 }
 
 /// What is wrong with the point that is being read.
 #[derive(Debug)]
 struct Problem {
-    reason: Reason,
     key: Cow<'static, str>,
-    detail: String,
+    wrong: Wrong,
 }
 
 impl<'c, 'a> Points<'c, 'a> {
@@ -47,19 +37,26 @@ impl<'c, 'a> Points<'c, 'a> {
             index: 0,
             problem: None,
             left_out: 0,
-            names: HashSet::new(),
+            names: SeenNames::default(),
         }
     }
 
     /// Notes a problem at `key`; the first of a point stays.
     #[cold]
-    fn note(&mut self, reason: Reason, key: impl Into<Cow<'static, str>>, detail: String) {
+    fn note(
+        &mut self,
+        reason: Reason,
+        key: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
+        let detail = detail.into();
+        self.note_wrong(key, Wrong { reason, detail });
+    }
+
+    #[cold]
+    fn note_wrong(&mut self, key: impl Into<Cow<'static, str>>, wrong: Wrong) {
         let key = key.into();
-        self.problem.get_or_insert(Problem {
-            reason,
-            key,
-            detail,
-        });
+        self.problem.get_or_insert(Problem { key, wrong });
     }
 
     fn wrong_type(&mut self, key: &'static str, expected: &str, found: &str) {
@@ -76,69 +73,34 @@ impl<'c, 'a> Points<'c, 'a> {
             return;
         };
         let dot = if problem.key.is_empty() { "" } else { "." };
-        let (index, key, detail) = (self.index, problem.key, problem.detail);
-        let detail = format!("at points[{index}]{dot}{key}: {detail}");
-        self.batch.reject_point(index, problem.reason, detail);
+        let (index, key, wrong) = (self.index, problem.key, problem.wrong);
+        let detail = format!("at points[{index}]{dot}{key}: {}", wrong.detail);
+        self.batch.reject_point(index, wrong.reason, detail);
     }
 
     /// True when the name fits and was not there before.
     fn accept_name(&mut self, pairs: &'static str, name: &str, seen: bool) -> bool {
-        let (reason, detail) = match Name::check(name) {
-            Ok(()) if !seen => return true,
-            Ok(()) => (
-                Reason::DuplicateKey,
-                format!("{} is there twice", quote(name)),
-            ),
-            Err(error) => (Reason::BadName, error.to_string()),
-        };
-        self.note(reason, pairs, detail);
-        false
+        match check::new_name(name, seen) {
+            Ok(()) => true,
+            Err(wrong) => {
+                self.note_wrong(pairs, wrong);
+                false
+            }
+        }
     }
 
     /// True when databases can hold the text. Only an escaped text can have a U+0000, and an
     /// escaped text is never borrowed.
     #[expect(clippy::ptr_arg, reason = "whether it is borrowed is the point")]
     fn accept_text(&mut self, pairs: &'static str, name: &str, text: &Cow<'_, str>) -> bool {
-        if matches!(text, Cow::Owned(text) if text.contains('\0')) {
-            self.note(
-                Reason::BadText,
-                format!("{pairs}.{name}"),
-                "a text has U+0000".to_owned(),
-            );
+        if let Cow::Owned(text) = text
+            && let Err(wrong) = check::text(text)
+        {
+            self.note_wrong(format!("{pairs}.{name}"), wrong);
             return false;
         }
         true
     }
-
-    /// Whether `name` is among `count` names already, which are those of `compare`.
-    #[expect(clippy::ptr_arg, reason = "a borrowed name stays borrowed in the set")]
-    fn seen(&mut self, name: &Cow<'a, str>, count: usize, pairs: Pairs) -> bool {
-        let open = |batch: &BatchRef<'a>| match pairs {
-            Pairs::Tags => batch.open_tags().iter().any(|(known, _)| known == name),
-            Pairs::Fields => batch.open_fields().iter().any(|(known, _)| known == name),
-        };
-        if count < COMPARED_NAMES {
-            return open(self.batch);
-        }
-        if count == COMPARED_NAMES {
-            self.names.clear();
-            match pairs {
-                Pairs::Tags => {
-                    (self.names).extend(self.batch.open_tags().iter().map(|t| t.0.clone()))
-                }
-                Pairs::Fields => {
-                    (self.names).extend(self.batch.open_fields().iter().map(|f| f.0.clone()));
-                }
-            }
-        }
-        !self.names.insert(name.clone())
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Pairs {
-    Tags,
-    Fields,
 }
 
 /// Reads the list of points.
@@ -207,25 +169,13 @@ impl<'de> Read<'de> for OnePoint<'_, '_, 'de> {
         if points.problem.is_some() {
             skip_rest(&mut object)?;
         } else if measurement.is_none() {
-            points.note(
-                Reason::MissingKey,
-                "measurement",
-                "the key is missing".to_owned(),
-            );
+            points.note(Reason::MissingKey, "measurement", "the key is missing");
         } else if time_us.is_none() {
-            points.note(Reason::BadTime, "time_us", "the key is missing".to_owned());
+            points.note(Reason::BadTime, "time_us", "the key is missing");
         } else if !has_fields {
-            points.note(
-                Reason::MissingKey,
-                "fields",
-                "the key is missing".to_owned(),
-            );
+            points.note(Reason::MissingKey, "fields", "the key is missing");
         } else if points.batch.open_fields().is_empty() {
-            points.note(
-                Reason::NoFields,
-                "fields",
-                "no field has a value".to_owned(),
-            );
+            points.note(Reason::NoFields, "fields", "no field has a value");
         }
         points.close(measurement.unwrap_or_default(), time_us.unwrap_or_default());
         Ok(Found::Expected)
@@ -235,9 +185,9 @@ impl<'de> Read<'de> for OnePoint<'_, '_, 'de> {
 impl<'a> Points<'_, 'a> {
     fn measurement(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
         match value {
-            Scalar::Text(name) => match Name::check(&name) {
+            Scalar::Text(name) => match check::name(&name) {
                 Ok(()) => return Some(name),
-                Err(error) => self.note(Reason::BadName, "measurement", error.to_string()),
+                Err(wrong) => self.note_wrong("measurement", wrong),
             },
             other => self.wrong_type("measurement", "a text", other.kind()),
         }
@@ -245,14 +195,17 @@ impl<'a> Points<'_, 'a> {
     }
 
     fn time_us(&mut self, value: Scalar<'a>) -> Option<i64> {
-        let detail = match value {
-            Scalar::Integer(time_us @ FIRST_TIME_US..=LAST_TIME_US) => return Some(time_us),
-            Scalar::Integer(time_us) => {
-                format!("{time_us} microseconds since 1970 are outside the years 1 to 9999")
+        match value {
+            Scalar::Integer(time_us) => match check::time_us(time_us) {
+                Ok(()) => return Some(time_us),
+                Err(wrong) => self.note_wrong("time_us", wrong),
+            },
+            other => {
+                let found = other.kind();
+                let detail = format!("expected microseconds since 1970, found {found}");
+                self.note(Reason::BadTime, "time_us", detail);
             }
-            other => format!("expected microseconds since 1970, found {}", other.kind()),
-        };
-        self.note(Reason::BadTime, "time_us", detail);
+        }
         None
     }
 }
@@ -265,10 +218,9 @@ impl<'de> Read<'de> for Tags<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
-        let mut count = 0;
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            let seen = points.seen(&name, count, Pairs::Tags);
+            let seen = points.names.seen(&name, points.batch.open_tags());
             if !points.accept_name("tags", &name, seen) {
                 break;
             }
@@ -281,7 +233,6 @@ impl<'de> Read<'de> for Tags<'_, '_, 'de> {
                 break;
             }
             points.batch.push_tag(name, text);
-            count += 1;
         }
         skip_rest(&mut object)?;
         Ok(Found::Expected)
@@ -296,10 +247,9 @@ impl<'de> Read<'de> for Fields<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
-        let mut count = 0;
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            let seen = points.seen(&name, count, Pairs::Fields);
+            let seen = points.names.seen(&name, points.batch.open_fields());
             if !points.accept_name("fields", &name, seen) {
                 break;
             }
@@ -323,7 +273,6 @@ impl<'de> Read<'de> for Fields<'_, '_, 'de> {
                 }
             };
             points.batch.push_field(name, value);
-            count += 1;
         }
         skip_rest(&mut object)?;
         Ok(Found::Expected)
