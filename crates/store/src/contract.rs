@@ -16,8 +16,8 @@
 //!    are counted in [`Applied::Committed`] and in their partition's bookkeeping.
 
 use crate::{
-    Catalog, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow, Requirements, SourceId, Step,
-    StoreError,
+    Catalog, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow, Requirements, RetentionReport,
+    RetentionRequest, SettleReport, SettleRequest, SourceId, Step, StoreError,
 };
 use std::collections::HashMap;
 
@@ -113,6 +113,24 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`].
     async fn housekeep(&mut self) -> Result<(), StoreError>;
+
+    /// Brings what was loaded and is over into the form in which it is read best. A database
+    /// whose tables are in that form from the first has nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the rows are there exactly once at every moment, and asking again goes on.
+    async fn settle(&mut self, _request: &SettleRequest) -> Result<SettleReport, StoreError> {
+        Ok(SettleReport::default())
+    }
+
+    /// Removes rows that are older than they are to be kept, or says which would go. It may leave
+    /// some that are a little older, where it removes whole partitions.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what went is gone, and asking again goes on.
+    async fn retain(&mut self, _request: &RetentionRequest) -> Result<RetentionReport, StoreError> {
+        Ok(RetentionReport::default())
+    }
 
     /// Dead letters, newest first.
     ///

@@ -13,6 +13,7 @@ mod reader;
 mod rows;
 pub mod sqlite;
 mod step;
+mod upkeep;
 
 pub use catalog::{
     Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
@@ -28,3 +29,7 @@ pub use reader::{
 };
 pub use rows::{Cell, RowBlock, RowKey, RowOrigin};
 pub use step::{DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, SourceId, Step};
+pub use upkeep::{
+    PostponedPartition, RemovedRows, RetentionReport, RetentionRequest, SettleReport, SettleRequest,
+    SettledPartition,
+};

@@ -104,7 +104,12 @@ create table partition (
     name text not null,
     from_time timestamptz not null,
     to_time timestamptz not null,
-    state text not null check (state in ('open', 'settled')),
+    state text not null check (state in ('open', 'settling', 'settled')),
+    settle_after timestamptz,
+    duplicates_removed bigint not null default 0,
     primary key (measurement_id, from_time)
 );
 comment on table partition is 'The partitions of the data tables; writers lock the row while they write';
+comment on column partition.state is 'open: rows are appended; settled: sorted and unique by series and time; settling: a sorted copy is being made';
+comment on column partition.settle_after is 'settling was put off until then';
+comment on column partition.duplicates_removed is 'rows that settling left out because they repeated the series and time of another';

@@ -11,7 +11,7 @@ use super::bookkeeping;
 use super::connect::Session;
 use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
 use super::errors::{self, During};
-use super::partitions::{self, Leaf, Partitions};
+use super::partitions::{self, Leaf, Partitions, State};
 use super::staging::{self, Repeats};
 use super::values::{Time, data_table, quoted, wire_time};
 use crate::{Applied, RowBlock, Step, StoreError};
@@ -56,7 +56,8 @@ impl Applier {
         let mut staged = BTreeSet::new();
         for _ in 0..ATTEMPTS {
             let portions = self.portions(session, step).await?;
-            for portion in portions.iter().filter(|portion| portion.leaf.settled) {
+            let is_settled = |portion: &&Portion<'_>| portion.leaf.state == State::Settled;
+            for portion in portions.iter().filter(is_settled) {
                 staged.insert(portion.block.measurement().id);
             }
             match self.attempt(session, step, &portions, &staged).await? {

@@ -7,6 +7,7 @@
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
 //! | `apply`, `copy`, `staging`, `bookkeeping` | the step |
+//! | `settle`, `upkeep` | settled partitions, retention |
 //! | `read` | queries |
 //!
 //! Everything lies in the first schema of the search path; a role that owns it is enough.
@@ -21,16 +22,18 @@ mod partitions;
 mod read;
 mod schema;
 mod series;
+mod settle;
 mod staging;
 mod tls;
+mod upkeep;
 mod url;
 mod values;
 mod view;
 
 use crate::{
     Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    MeasurementNeed, OpenOptions, Reader, Requirements, SourceId, Step, Store, StoreError,
-    StoreUrl, StoredPosition,
+    MeasurementNeed, OpenOptions, Reader, Requirements, RetentionReport, RetentionRequest,
+    SettleReport, SettleRequest, SourceId, Step, Store, StoreError, StoreUrl, StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -158,6 +161,17 @@ impl Store for PostgresStore {
         self.applier.partitions.housekeep(&mut session).await?;
         self.link.keep(session);
         Ok(())
+    }
+
+    // The sessions of these two have other settings than the steps want: they are not kept.
+    async fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport, StoreError> {
+        let mut session = self.link.take().await?;
+        settle::settle(&mut session, request).await
+    }
+
+    async fn retain(&mut self, request: &RetentionRequest) -> Result<RetentionReport, StoreError> {
+        let mut session = self.link.take().await?;
+        upkeep::retain(&mut session, request).await
     }
 
     async fn dead_letters(

@@ -3,11 +3,12 @@
 //!
 //! An open partition is appended to by COPY and found through two BRIN indexes; a partition of a
 //! keyed measurement has a unique B-tree on (series, time) too. A settled one has that B-tree and
-//! takes rows through staging only.
+//! takes rows through staging only; one that is being settled takes none (see `settle`).
 
 use super::connect::Session;
 use super::errors;
 use super::migrate::{begin_schema_change, commit_schema_change};
+use super::settle;
 use super::values::{DAY_US, Time, data_table, literal, quoted, time_literal, time_name};
 use crate::StoreError;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -37,8 +38,29 @@ pub(super) struct Leaf {
     pub(super) from_us: i64,
     /// The microsecond after the last.
     pub(super) to_us: i64,
-    /// Whether rows have to go through staging.
-    pub(super) settled: bool,
+    /// What may be done with it.
+    pub(super) state: State,
+}
+
+/// The state of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Rows are appended.
+    Open,
+    /// A sorted copy is being made: that has to be given up before rows are written.
+    Settling,
+    /// Rows have to go through staging.
+    Settled,
+}
+
+impl State {
+    fn parse(text: &str) -> Self {
+        match text {
+            "settled" => Self::Settled,
+            "settling" => Self::Settling,
+            _ => Self::Open,
+        }
+    }
 }
 
 /// What is known of partitions, and which of them wait for housekeeping.
@@ -51,8 +73,13 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    /// The partition of a time, if it is known.
+    /// The partition of a time, if it is known and takes rows.
     pub(super) fn find(&self, measurement: i32, time_us: i64) -> Option<&Leaf> {
+        let leaf = self.find_in_any_state(measurement, time_us)?;
+        (leaf.state != State::Settling).then_some(leaf)
+    }
+
+    fn find_in_any_state(&self, measurement: i32, time_us: i64) -> Option<&Leaf> {
         let leaves = self.known.get(&measurement)?;
         let (_, leaf) = leaves.range(..=time_us).next_back()?;
         (time_us < leaf.to_us).then_some(leaf)
@@ -70,7 +97,8 @@ impl Partitions {
         }
     }
 
-    /// Makes the partition of a time known, and makes it if it is not there.
+    /// Makes the partition of a time known, and makes it if it is not there; gives up its settling
+    /// if that is under way.
     pub(super) async fn require(
         &mut self,
         session: &mut Session,
@@ -78,14 +106,18 @@ impl Partitions {
         time_us: i64,
     ) -> Result<(), StoreError> {
         self.load(session, measurement).await?;
-        if self.find(measurement, time_us).is_some() {
+        if let Some(leaf) = self.find_in_any_state(measurement, time_us) {
+            if leaf.state == State::Settling {
+                settle::interrupt(session, name).await?;
+                self.load(session, measurement).await?;
+            }
             return Ok(());
         }
         let doing = format!("making a partition of {name}");
         begin_schema_change(session, &doing).await?;
         // Another writer may have been first.
         self.load(session, measurement).await?;
-        if self.find(measurement, time_us).is_some() {
+        if self.find_in_any_state(measurement, time_us).is_some() {
             return session.rollback().await;
         }
         let leaf = self.free_range(measurement, time_us);
@@ -102,7 +134,7 @@ impl Partitions {
     }
 
     async fn load(&mut self, session: &mut Session, measurement: i32) -> Result<(), StoreError> {
-        let sql = "select name, from_time, to_time, state = 'settled' from partition
+        let sql = "select name, from_time, to_time, state from partition
                    where measurement_id = $1";
         let rows = session
             .query("reading the partitions", sql, &[&measurement])
@@ -114,7 +146,7 @@ impl Partitions {
                 name: row.get(0),
                 from_us,
                 to_us: row.get::<_, Time>(2).0,
-                settled: row.get(3),
+                state: State::parse(row.get(3)),
             };
             (from_us, leaf)
         });
@@ -141,7 +173,7 @@ impl Partitions {
             name,
             from_us,
             to_us,
-            settled: false,
+            state: State::Open,
         }
     }
 
@@ -221,9 +253,14 @@ fn brin_index(table: &str, column: &str) -> String {
     format!("{table}_{column}")
 }
 
+/// The name of a table's unique index, not quoted.
+pub(super) fn key_index_name(table: &str) -> String {
+    format!("{table}_key")
+}
+
 /// The statement that makes the unique index by which rows of a partition are known.
 fn key_index(table: &str) -> String {
-    let index = quoted(&format!("{table}_key"));
+    let index = quoted(&key_index_name(table));
     let table = quoted(table);
     format!("create unique index if not exists {index} on {table} (series_id, time);")
 }
@@ -293,18 +330,19 @@ async fn summarise(session: &Session, tables: &[String]) -> Result<(), StoreErro
 
 /// Locks the bookkeeping rows of partitions against settling, in the transaction of a step, and
 /// says whether each is still what it was. The parameters are arrays of measurements and times.
-pub(super) const LOCK_LEAVES: &str = "select p.name, p.to_time, p.state = 'settled'
+pub(super) const LOCK_LEAVES: &str = "select p.name, p.to_time, p.state
     from unnest($1::integer[], $2::timestamptz[]) with ordinality as v(measurement_id, from_time, n)
     join partition p on p.measurement_id = v.measurement_id and p.from_time = v.from_time
     order by v.n for share of p";
 
-/// Whether the rows of [`LOCK_LEAVES`] are these partitions.
+/// Whether the rows of [`LOCK_LEAVES`] are these partitions, and all of them take rows.
 pub(super) fn are_as_known(rows: &[tokio_postgres::Row], leaves: &[&Leaf]) -> bool {
     rows.len() == leaves.len()
         && rows.iter().zip(leaves).all(|(row, leaf)| {
             row.get::<_, &str>(0) == leaf.name
                 && row.get::<_, Time>(1).0 == leaf.to_us
-                && row.get::<_, bool>(2) == leaf.settled
+                && State::parse(row.get(2)) == leaf.state
+                && leaf.state != State::Settling
         })
 }
 

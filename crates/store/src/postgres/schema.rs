@@ -7,9 +7,9 @@
 use super::connect::Session;
 use super::errors;
 use super::migrate::{begin_schema_change, commit_schema_change};
-use super::partitions;
 use super::values::{data_table, quoted};
 use super::view;
+use super::{partitions, settle};
 use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -192,6 +192,8 @@ async fn make(
     limits: &Limits,
 ) -> Result<Option<Stored>, StoreError> {
     let doing = format!("making the table of {name}");
+    // A partition that is being sorted would hold up a new column until it is done.
+    settle::interrupt(session, name).await?;
     begin_schema_change(session, &doing).await?;
     let before = load(session, &[name]).await?.remove(name);
     let id = match &before {

@@ -1,6 +1,7 @@
 //! The conformance suite on PostgreSQL, and what only a server can do.
 
 mod outages;
+mod settling;
 mod tables;
 mod tls;
 
