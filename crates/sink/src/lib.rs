@@ -8,6 +8,7 @@
 //! database does not have. Killed at any moment, it goes on from the stored positions (D4).
 
 pub mod assemble;
+mod bisect;
 mod error;
 mod ledger;
 mod message;

@@ -5,6 +5,7 @@
 //! outage is waited out with the step in hand, for ever (D8).
 
 use crate::assemble::{Assembled, Assembler, Needs, Packed};
+use crate::bisect::set_refused_rows_aside;
 use crate::retry::Backoff;
 use crate::status::{SinkStatus, chain, fenced, phase_took};
 use crate::{Message, SinkError, SinkSettings, Source, SourceEvent};
@@ -220,7 +221,7 @@ impl Sink {
     /// Packs and commits one step of what waits.
     async fn step(&mut self) -> Result<(), Leave> {
         let began = Instant::now();
-        let packed = self.pack().await?;
+        let mut packed = self.pack().await?;
         phase_took("pack", began.elapsed());
         if packed.step.moves.is_empty() {
             // Nothing of it was ours or new.
@@ -246,6 +247,16 @@ impl Sink {
                 Ok(Applied::Fenced) => {
                     fenced();
                     return self.read_positions_again(&packed).await;
+                }
+                Err(error) if error.class() == ErrorClass::Data => {
+                    let (messages, encoding) =
+                        (&self.waiting[..packed.consumed], self.settings.encoding);
+                    let store = self.store.as_mut();
+                    match set_refused_rows_aside(store, &mut packed, messages, encoding).await {
+                        Ok(0) => self.wait_out("committing a step", error).await?,
+                        Ok(_) => {}
+                        Err(error) => self.wait_out("finding refused rows", error).await?,
+                    }
                 }
                 Err(error) => self.wait_out("committing a step", error).await?,
             }

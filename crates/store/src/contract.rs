@@ -12,12 +12,15 @@
 //! 4. Schema changes and new hosts and series happen in [`Store::ensure`], outside of the step.
 //! 5. An error knows its class ([`ErrorClass`]); after any error the connection is made anew by
 //!    the next call, so a caller only repeats.
-//! 6. Points with one (series, time) in a measurement that is `keyed` make one row; the others
+//! 6. A step that does away with dead letters ([`Step::resolves`]) takes each of them out in the
+//!    same transaction, or is [`Applied::Fenced`]. Of several dead letters of one message the one of
+//!    the lowest number holds its bytes; who takes that one out hands them to the next.
+//! 7. Points with one (series, time) in a measurement that is `keyed` make one row; the others
 //!    are counted in [`Applied::Committed`] and in their partition's bookkeeping.
 
 use crate::{
     Catalog, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow, Requirements, RetentionReport,
-    RetentionRequest, SettleReport, SettleRequest, SourceId, Step, StoreError,
+    RetentionRequest, RowBlock, SettleReport, SettleRequest, SourceId, Step, StoreError,
 };
 use std::collections::HashMap;
 
@@ -107,6 +110,14 @@ pub trait Store: Send {
     /// tell.
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError>;
 
+    /// Writes rows by the same ways as [`Store::apply`], in a transaction that is always rolled
+    /// back: whether the database takes them, all together. Their origins mean nothing here.
+    ///
+    /// # Errors
+    /// [`StoreError`]; of class [`ErrorClass::Data`](crate::ErrorClass::Data) when it refuses one of
+    /// them, with [`StoreError::refusal`] where the database says why.
+    async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError>;
+
     /// Small work that may wait until nothing else is to be done (summaries of indexes,
     /// statistics, checkpoints).
     ///
@@ -140,6 +151,12 @@ pub trait Store: Send {
         &mut self,
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetterRow>, StoreError>;
+
+    /// Deletes dead letters, in one transaction; answers how many of them were there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn delete_dead_letters(&mut self, ids: &[i64]) -> Result<u64, StoreError>;
 
     /// All ledger rows, newest epoch first within an agent.
     ///

@@ -23,6 +23,7 @@ pub struct StoreError {
     class: ErrorClass,
     certainly_rolled_back: bool,
     code: Option<String>,
+    refusal: Option<String>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -37,6 +38,7 @@ impl StoreError {
             class,
             certainly_rolled_back: false,
             code: None,
+            refusal: None,
             source: None,
         }
     }
@@ -52,6 +54,14 @@ impl StoreError {
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
+        self
+    }
+
+    /// With what the database said of the row that it refuses: its code, its words, and the column
+    /// if it names one, such as `SQLSTATE 22003: numeric field overflow (column x)`.
+    #[must_use]
+    pub fn with_refusal(mut self, said: impl Into<String>) -> Self {
+        self.refusal = Some(said.into());
         self
     }
 
@@ -84,5 +94,11 @@ impl StoreError {
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
+    }
+
+    /// What the database said of the row that it refuses, for its dead letter.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 }

@@ -163,6 +163,24 @@ impl RowBlock {
         self.texts.get(begin..begin + length).unwrap_or_default()
     }
 
+    /// A block of these rows alone, in this order, with their values and origins.
+    #[must_use]
+    pub fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
+        let mut selected = Self::new(Arc::clone(&self.measurement));
+        for row in rows {
+            let to = selected.push(self.keys[row], self.origins[row]);
+            for (column, &cell) in self.cells(row).iter().enumerate() {
+                match self.column_type(column) {
+                    ValueType::Text if !cell.is_null() => {
+                        selected.set_text(to, column, self.text(cell));
+                    }
+                    _ => selected.set(to, column, cell),
+                }
+            }
+        }
+        selected
+    }
+
     /// The numbers of all rows in (series, time) order, rows of one key in the order of arrival.
     #[must_use]
     pub fn sorted(&self) -> Vec<u32> {

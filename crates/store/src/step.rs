@@ -34,6 +34,15 @@ impl SourceId {
         }
     }
 
+    /// A source as a store has it, by the texts of [`SourceId::as_str`] and [`SourceId::label`].
+    #[must_use]
+    pub fn stored(id: &str, label: &str) -> Self {
+        Self {
+            id: id.into(),
+            label: label.into(),
+        }
+    }
+
     /// The identity.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -54,6 +63,9 @@ impl fmt::Display for SourceId {
 }
 
 /// One partition's part of a step, with what its bookkeeping row is to be increased by.
+///
+/// Where `from` equals `to` nothing of the log is applied: the partition must be known, its position
+/// is neither looked at nor moved, and the numbers are added. That is how dead letters are replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionMove {
     /// What the partition belongs to.
@@ -105,6 +117,10 @@ pub struct Step {
     pub dead_letters: Vec<DeadLetter>,
     /// Ledger rows to be written.
     pub ledger: Vec<LedgerChange>,
+    /// Numbers of dead letters that this step does away with, each once. If one of them is not
+    /// there any more the step is [`Applied::Fenced`](crate::Applied::Fenced): somebody else
+    /// replayed or deleted it.
+    pub resolves: Vec<i64>,
 }
 
 impl Step {
@@ -118,10 +134,18 @@ impl Step {
 /// Which dead letters to list.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
+    /// Only these numbers; all if there is none.
+    pub ids: Vec<i64>,
     /// Only with this reason.
     pub reason: Option<Reason>,
     /// Only of this topic (the source's label).
     pub topic: Option<String>,
+    /// Only those stored at or after this time, microseconds since 1970 UTC.
+    pub since_us: Option<i64>,
+    /// Only those stored before this time, microseconds since 1970 UTC.
+    pub until_us: Option<i64>,
+    /// Only numbers below this one: the next page.
+    pub below: Option<i64>,
     /// At most so many; 0 means 100.
     pub limit: usize,
 }
@@ -133,6 +157,8 @@ pub struct DeadLetterRow {
     pub id: i64,
     /// When it was stored, microseconds since 1970 UTC.
     pub stored_us: i64,
+    /// The source's identity.
+    pub source: String,
     /// The source's label, for Kafka the topic.
     pub topic: String,
     /// The partition.
@@ -147,6 +173,6 @@ pub struct DeadLetterRow {
     pub detail: String,
     /// The encoding that was assumed.
     pub encoding: String,
-    /// The whole message.
+    /// The whole message, also where another dead letter of the same message holds its bytes.
     pub payload: Vec<u8>,
 }

@@ -55,6 +55,7 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
         limit: matches
             .get_one::<u32>("limit")
             .map_or(100, |limit| *limit as usize),
+        ..DeadLetterFilter::default()
     };
     let mut store = open_store(
         &super::store::url(settings)?,

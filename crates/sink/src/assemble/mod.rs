@@ -6,7 +6,7 @@
 //! is decoded once.
 
 mod points;
-mod step;
+pub(crate) mod step;
 
 use crate::ledger::{LedgerBook, Verdict};
 use crate::{Message, SinkSettings};

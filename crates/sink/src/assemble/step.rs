@@ -136,6 +136,7 @@ impl StepDraft {
                 blocks,
                 dead_letters,
                 ledger,
+                resolves: Vec::new(),
             },
             tally,
         )
@@ -143,7 +144,7 @@ impl StepDraft {
 }
 
 /// Cut to a bound, without characters that a database or a terminal stumbles over.
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let mut kept = String::with_capacity(text.len().min(DETAIL_BYTES));
     for character in text.chars() {
         if kept.len() + character.len_utf8() > DETAIL_BYTES {

@@ -10,6 +10,7 @@
 use super::bookkeeping;
 use super::connect::Session;
 use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
+use super::dead_letters;
 use super::errors::{self, During};
 use super::partitions::{self, Leaf, Partitions, State};
 use super::staging::{self, Repeats};
@@ -26,6 +27,14 @@ const ATTEMPTS: usize = 10;
 pub(super) struct Applier {
     pub(super) partitions: Partitions,
     encoder: CopyEncoder,
+}
+
+/// What becomes of the transaction when all is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Commit,
+    /// The rows are only tried.
+    RollBack,
 }
 
 /// How an attempt ended that did not fail.
@@ -52,6 +61,28 @@ impl Applier {
         session: &mut Session,
         step: &Step,
     ) -> Result<Applied, StoreError> {
+        self.run(session, step, Ending::Commit).await
+    }
+
+    /// Writes rows and rolls back. After an error of class `Data` the transaction is still open.
+    pub(super) async fn try_rows(
+        &mut self,
+        session: &mut Session,
+        blocks: Vec<RowBlock>,
+    ) -> Result<(), StoreError> {
+        let step = Step {
+            blocks,
+            ..Step::default()
+        };
+        self.run(session, &step, Ending::RollBack).await.map(|_| ())
+    }
+
+    async fn run(
+        &mut self,
+        session: &mut Session,
+        step: &Step,
+        ending: Ending,
+    ) -> Result<Applied, StoreError> {
         // Measurements whose rows go through staging.
         let mut staged = BTreeSet::new();
         for _ in 0..ATTEMPTS {
@@ -60,9 +91,12 @@ impl Applier {
             for portion in portions.iter().filter(is_settled) {
                 staged.insert(portion.block.measurement().id);
             }
-            match self.attempt(session, step, &portions, &staged).await? {
+            match self
+                .attempt(session, step, &portions, &staged, ending)
+                .await?
+            {
                 Attempt::Done(applied) => {
-                    if matches!(applied, Applied::Committed { .. }) {
+                    if ending == Ending::Commit && matches!(applied, Applied::Committed { .. }) {
                         for portion in &portions {
                             self.partitions.note_written(&portion.leaf);
                         }
@@ -148,6 +182,7 @@ impl Applier {
         step: &Step,
         portions: &[Portion<'_>],
         staged: &BTreeSet<i32>,
+        ending: Ending,
     ) -> Result<Attempt, StoreError> {
         let is_staged = |block: &RowBlock| staged.contains(&block.measurement().id);
         for block in step.blocks.iter().filter(|block| is_staged(block)) {
@@ -156,6 +191,10 @@ impl Applier {
         let leaves = distinct_leaves(portions);
         if let Some(ended) = begin(session, step, &leaves).await? {
             return Ok(ended);
+        }
+        if !dead_letters::take_out_all(session, &step.resolves).await? {
+            session.rollback().await?;
+            return Ok(Attempt::Done(Applied::Fenced));
         }
         let mut new_rows = 0;
         for portion in portions.iter().filter(|portion| !is_staged(portion.block)) {
@@ -176,8 +215,16 @@ impl Applier {
         if duplicates > 0 {
             bookkeeping::count_repeats(session, step, &repeats).await?;
         }
-        bookkeeping::insert_dead_letters(session, step).await?;
-        session.commit().await?;
+        dead_letters::insert(session, step).await?;
+        match ending {
+            Ending::Commit => session.commit().await?,
+            Ending::RollBack => {
+                // What COMMIT would have checked.
+                let check = "set constraints all immediate";
+                session.batch("trying rows", check).await?;
+                session.rollback().await?;
+            }
+        }
         Ok(Attempt::Done(Applied::Committed {
             rows: new_rows,
             duplicates,
@@ -296,7 +343,8 @@ async fn begin(
     // First back, so that what is read below is not what this very transaction moved.
     session.rollback().await?;
     if moved != step.moves.len() as u64 {
-        let applied = match bookkeeping::stand_at_end(session, step).await? {
+        let at_end = step.resolves.is_empty() && bookkeeping::stand_at_end(session, step).await?;
+        let applied = match at_end {
             true => Applied::Already,
             false => Applied::Fenced,
         };

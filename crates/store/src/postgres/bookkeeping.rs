@@ -1,13 +1,10 @@
-//! Positions, ledger and dead letters: the statements of a step, and what is asked beside it.
+//! Positions and ledger: the statements of a step, and what is asked beside it.
 
 use super::connect::Session;
 use super::errors;
 use super::staging::Repeats;
 use super::values::{Time, signed, storable, unsigned};
-use crate::{
-    DeadLetterFilter, DeadLetterRow, LedgerChange, LedgerKey, LedgerRow, SourceId, Step,
-    StoreError, StoredPosition,
-};
+use crate::{LedgerChange, LedgerKey, LedgerRow, SourceId, Step, StoreError, StoredPosition};
 use std::collections::HashMap;
 use tidegauge_model::{AgentId, SequenceRanges};
 use tokio_postgres::Row;
@@ -17,7 +14,8 @@ use tokio_postgres::types::ToSql;
 type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
 
 /// Advances every position that still stands where the step begins (D5).
-pub(super) const MOVE_POSITIONS: &str = "update position p set next_offset = v.next_offset,
+pub(super) const MOVE_POSITIONS: &str = "update position p set
+    next_offset = case v.from_offset when v.next_offset then p.next_offset else v.next_offset end,
     messages = p.messages + v.messages, points = p.points + v.points,
     duplicate_points = p.duplicate_points + v.duplicate_points,
     dead_letters = p.dead_letters + v.dead_letters, updated = now()
@@ -25,7 +23,8 @@ pub(super) const MOVE_POSITIONS: &str = "update position p set next_offset = v.n
                 $7::bigint[], $8::bigint[])
     as v(source, partition, from_offset, next_offset, messages, points, duplicate_points,
          dead_letters)
-    where p.source = v.source and p.partition = v.partition and p.next_offset = v.from_offset";
+    where p.source = v.source and p.partition = v.partition
+    and (p.next_offset = v.from_offset or v.from_offset = v.next_offset)";
 
 /// Changes the ledger rows that are still those that the step was built from (D6).
 pub(super) const UPDATE_LEDGER: &str = "update ledger l set version = v.expected + 1,
@@ -217,72 +216,6 @@ pub(super) async fn count_repeats(
     Ok(())
 }
 
-/// Stores the dead letters of a step. Their texts must never be a reason to fail, so what a text
-/// column cannot hold is replaced; the payload is kept as it came.
-pub(super) async fn insert_dead_letters(
-    session: &mut Session,
-    step: &Step,
-) -> Result<(), StoreError> {
-    let doing = "storing dead letters";
-    if step.dead_letters.is_empty() {
-        return Ok(());
-    }
-    let letters = &step.dead_letters;
-    let mut sources = Vec::with_capacity(letters.len());
-    let mut topics = Vec::with_capacity(letters.len());
-    let mut partitions = Vec::with_capacity(letters.len());
-    for letter in letters {
-        let moved = step.moves.get(letter.slot as usize).ok_or_else(|| {
-            errors::unexpected(doing, "a dead letter's slot is none of the step's")
-        })?;
-        sources.push(moved.source.as_str());
-        topics.push(storable(moved.source.label()));
-        partitions.push(moved.partition);
-    }
-    let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset).collect();
-    let indexes: Vec<Option<i32>> = letters
-        .iter()
-        .map(|letter| Some(i32::try_from(letter.index?).unwrap_or(i32::MAX)))
-        .collect();
-    let reasons: Vec<&str> = letters
-        .iter()
-        .map(|letter| letter.reason.as_str())
-        .collect();
-    let details: Vec<String> = letters
-        .iter()
-        .map(|letter| storable(&letter.detail))
-        .collect();
-    let encodings: Vec<String> = letters
-        .iter()
-        .map(|letter| storable(&letter.encoding))
-        .collect();
-    let payloads: Vec<&[u8]> = letters
-        .iter()
-        .map(|letter| letter.payload.as_ref())
-        .collect();
-    let sql = "insert into dead_letter (source, topic, partition, message_offset, point_index,
-                   reason, detail, encoding, payload)
-               select source, topic, partition, message_offset, point_index, reason, detail,
-                   encoding, payload
-               from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::integer[],
-                           $6::text[], $7::text[], $8::text[], $9::bytea[]) with ordinality
-               as v(source, topic, partition, message_offset, point_index, reason, detail,
-                    encoding, payload, n) order by n";
-    let parameters: Parameters<'_, 9> = [
-        &sources,
-        &topics,
-        &partitions,
-        &offsets,
-        &indexes,
-        &reasons,
-        &details,
-        &encodings,
-        &payloads,
-    ];
-    session.execute(doing, sql, &parameters).await?;
-    Ok(())
-}
-
 /// The positions of these partitions, begun where they are not known.
 pub(super) async fn positions(
     session: &mut Session,
@@ -370,42 +303,4 @@ fn ledger_row(row: &Row) -> Result<(LedgerKey, LedgerRow), StoreError> {
         conflicts: unsigned(row.get(10)),
     };
     Ok((key, ledger))
-}
-
-/// Dead letters, newest first.
-pub(super) async fn dead_letters(
-    session: &mut Session,
-    filter: &DeadLetterFilter,
-) -> Result<Vec<DeadLetterRow>, StoreError> {
-    let limit = match filter.limit {
-        0 => 100,
-        limit => i64::try_from(limit).unwrap_or(i64::MAX),
-    };
-    let sql = "select id, stored, topic, partition, message_offset, point_index, reason, detail,
-                      encoding, payload from dead_letter
-               where ($1::text is null or reason = $1) and ($2::text is null or topic = $2)
-               order by id desc limit $3";
-    let reason = filter.reason.map(|reason| reason.as_str());
-    let rows = session
-        .query_once(
-            "reading the dead letters",
-            sql,
-            &[&reason, &filter.topic, &limit],
-        )
-        .await?;
-    let letters = rows.iter().map(|row| DeadLetterRow {
-        id: row.get(0),
-        stored_us: row.get::<_, Time>(1).0,
-        topic: row.get(2),
-        partition: row.get(3),
-        offset: row.get(4),
-        index: row
-            .get::<_, Option<i32>>(5)
-            .map(|index| u32::try_from(index).unwrap_or(0)),
-        reason: row.get(6),
-        detail: row.get(7),
-        encoding: row.get(8),
-        payload: row.get(9),
-    });
-    Ok(letters.collect())
 }

@@ -99,7 +99,28 @@ pub(super) fn from_driver(
         true => made.rolled_back(),
         false => made,
     };
+    let made = match made.class() {
+        ErrorClass::Data => made.with_refusal(refusal(said)),
+        _ => made,
+    };
     made.with_code(code)
+}
+
+/// What is said of a refused row in its dead letter. The server's detail is left out: it may hold
+/// the whole row.
+fn refusal(said: &tokio_postgres::error::DbError) -> String {
+    let mut text = format!("SQLSTATE {}: {}", said.code().code(), said.message());
+    let column = said.column().or_else(|| column_of(said.where_()?));
+    if let Some(column) = column {
+        text.push_str(&format!(" (column {column})"));
+    }
+    text
+}
+
+/// The column in the context of an error of COPY: `COPY p_1_0, line 3, column x: "..."`.
+fn column_of(context: &str) -> Option<&str> {
+    let (_, rest) = context.strip_prefix("COPY ")?.split_once(", column ")?;
+    rest.split([':', '\n', ',']).next()
 }
 
 /// The error of a wait that was longer than its deadline. The connection is of no use any more.
@@ -147,6 +168,18 @@ mod tests {
             ("P0001", ErrorClass::Outage),
         ] {
             assert_eq!(class_of(code), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_column_is_read_from_the_context_of_copy() {
+        for (context, column) in [
+            ("COPY p_1_0, line 3, column x", Some("x")),
+            ("COPY p_1_0, line 3, column x: \"1, column y\"", Some("x")),
+            ("COPY p_1_0, line 3: \"1\"", None),
+            ("SQL statement \"select 1\"", None),
+        ] {
+            assert_eq!(column_of(context), column, "{context}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `errors`, `values` | SQLSTATE to whose fault; names, times, JSON |
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
-//! | `apply`, `copy`, `staging`, `bookkeeping` | the step |
+//! | `apply`, `copy`, `staging`, `bookkeeping`, `dead_letters` | the step |
 //! | `settle`, `upkeep` | settled partitions, retention |
 //! | `read` | queries |
 //!
@@ -16,6 +16,7 @@ mod apply;
 mod bookkeeping;
 mod connect;
 mod copy;
+mod dead_letters;
 mod errors;
 mod migrate;
 mod partitions;
@@ -33,7 +34,8 @@ mod view;
 use crate::{
     Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
     MeasurementNeed, OpenOptions, Reader, Requirements, RetentionReport, RetentionRequest,
-    SettleReport, SettleRequest, SourceId, Step, Store, StoreError, StoreUrl, StoredPosition,
+    RowBlock, SettleReport, SettleRequest, SourceId, Step, Store, StoreError, StoreUrl,
+    StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -75,6 +77,23 @@ impl PostgresStore {
         let answer = call(&mut session).await?;
         self.link.keep(session);
         Ok(answer)
+    }
+
+    /// Keeps a connection on which rows were written, if it is of use after this outcome.
+    async fn keep_after(&mut self, session: connect::Session, error: Option<&StoreError>) {
+        let usable = match error {
+            None => true,
+            // The server refused a row and is well: the search for it needs no new connections.
+            Some(error) if error.class() == ErrorClass::Data => session.rollback().await.is_ok(),
+            Some(_) => {
+                // What was known of partitions may be wrong, if tables are missing.
+                self.applier.partitions.forget();
+                false
+            }
+        };
+        if usable {
+            self.link.keep(session);
+        }
     }
 }
 
@@ -140,20 +159,15 @@ impl Store for PostgresStore {
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError> {
         let mut session = self.link.take().await?;
         let applied = self.applier.apply(&mut session, step).await;
-        let usable = match &applied {
-            Ok(_) => true,
-            // The server refused a row and is well: the search for it needs no new connections.
-            Err(error) if error.class() == ErrorClass::Data => session.rollback().await.is_ok(),
-            Err(_) => {
-                // What was known of partitions may be wrong, if tables are missing.
-                self.applier.partitions.forget();
-                false
-            }
-        };
-        if usable {
-            self.link.keep(session);
-        }
+        self.keep_after(session, applied.as_ref().err()).await;
         applied
+    }
+
+    async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError> {
+        let mut session = self.link.take().await?;
+        let tried = self.applier.try_rows(&mut session, rows).await;
+        self.keep_after(session, tried.as_ref().err()).await;
+        tried
     }
 
     async fn housekeep(&mut self) -> Result<(), StoreError> {
@@ -178,7 +192,12 @@ impl Store for PostgresStore {
         &mut self,
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetterRow>, StoreError> {
-        self.call(async |session| bookkeeping::dead_letters(session, filter).await)
+        self.call(async |session| dead_letters::list(session, filter).await)
+            .await
+    }
+
+    async fn delete_dead_letters(&mut self, ids: &[i64]) -> Result<u64, StoreError> {
+        self.call(async |session| dead_letters::delete(session, ids).await)
             .await
     }
 

@@ -2,7 +2,7 @@
 
 use super::bookkeeping::{self, Fence};
 use super::connection::File;
-use super::tables;
+use super::{dead_letters, tables};
 use crate::{Applied, Cell, RowBlock, Step, StoreError};
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, types::Null};
 use tidegauge_model::ValueType;
@@ -29,6 +29,24 @@ pub(super) fn apply(
     Ok(applied)
 }
 
+/// Writes rows in a transaction that is rolled back.
+pub(super) fn try_rows(
+    file: &File,
+    connection: &mut Connection,
+    blocks: &[RowBlock],
+) -> Result<(), StoreError> {
+    let mut tried = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for block in blocks {
+            let slots = (0..block.len()).map(|row| block.origin(row).slot as usize + 1);
+            let mut duplicates = vec![0; slots.max().unwrap_or(0)];
+            insert_rows(&transaction, block, &mut duplicates)?;
+        }
+        transaction.rollback()
+    };
+    tried().map_err(|error| file.failed("trying rows in", error).rolled_back())
+}
+
 fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied> {
     match bookkeeping::advance(transaction, &step.moves)? {
         Fence::Passed => {}
@@ -40,6 +58,11 @@ fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied
             return Ok(Applied::LedgerMoved);
         }
     }
+    for &id in &step.resolves {
+        if !dead_letters::take_out(transaction, id)? {
+            return Ok(Applied::Fenced);
+        }
+    }
     let mut duplicates = vec![0_u64; step.moves.len()];
     for block in &step.blocks {
         insert_rows(transaction, block, &mut duplicates)?;
@@ -47,7 +70,7 @@ fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied
     for (moved, &duplicates) in step.moves.iter().zip(&duplicates) {
         bookkeeping::count_duplicates(transaction, moved, duplicates)?;
     }
-    bookkeeping::insert_dead_letters(transaction, step)?;
+    dead_letters::insert(transaction, step)?;
     let duplicates = duplicates.iter().sum();
     Ok(Applied::Committed {
         rows: step.rows() as u64 - duplicates,

@@ -1,17 +1,11 @@
-//! Positions, ledger and dead letters: reading them, and writing them as part of a step.
+//! Positions and ledger: reading them, and writing them as part of a step.
 
 use super::tables::NOW_US;
-use crate::{
-    DeadLetterFilter, DeadLetterRow, LedgerChange, LedgerKey, LedgerRow, PositionMove, SourceId,
-    Step, StoredPosition,
-};
+use crate::{LedgerChange, LedgerKey, LedgerRow, PositionMove, SourceId, StoredPosition};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::HashMap;
 use tidegauge_model::{AgentId, SequenceRanges};
-
-/// Dead letters that are listed when no number is given.
-const DEFAULT_LIST: usize = 100;
 
 /// Where the positions of a step stand.
 pub(super) enum Fence {
@@ -89,10 +83,10 @@ fn position(
 /// The fence (D5): moves every position that stands at its `from`.
 pub(super) fn advance(connection: &Connection, moves: &[PositionMove]) -> rusqlite::Result<Fence> {
     let mut update = connection.prepare_cached(&format!(
-        "update position set next_offset = ?4, topic = ?5, messages = messages + ?6,
+        "update position set next_offset = iif(?3 = ?4, next_offset, ?4), topic = ?5, messages = messages + ?6,
          points = points + ?7, duplicate_points = duplicate_points + ?8,
          dead_letters = dead_letters + ?9, updated = {NOW_US}
-         where source = ?1 and \"partition\" = ?2 and next_offset = ?3"
+         where source = ?1 and \"partition\" = ?2 and (next_offset = ?3 or ?3 = ?4)"
     ))?;
     let mut moved = 0;
     for step in moves {
@@ -227,70 +221,6 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<(LedgerKey, LedgerRow)> {
         conflicts: unsigned(row, 10)?,
     };
     Ok((key, row))
-}
-
-/// Writes the dead letters of a step.
-pub(super) fn insert_dead_letters(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(&format!(
-        "insert into dead_letter (stored, source, topic, \"partition\", message_offset,
-         point_index, reason, detail, encoding, payload)
-         values ({NOW_US}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-    ))?;
-    for letter in &step.dead_letters {
-        let moved = &step.moves[letter.slot as usize];
-        insert.execute(params![
-            moved.source.as_str(),
-            moved.source.label(),
-            moved.partition,
-            letter.offset,
-            letter.index,
-            letter.reason.as_str(),
-            letter.detail,
-            letter.encoding,
-            letter.payload.as_ref(),
-        ])?;
-    }
-    Ok(())
-}
-
-/// Dead letters, newest first.
-pub(super) fn dead_letters(
-    connection: &Connection,
-    filter: &DeadLetterFilter,
-) -> rusqlite::Result<Vec<DeadLetterRow>> {
-    let limit = match filter.limit {
-        0 => DEFAULT_LIST,
-        limit => limit,
-    };
-    connection
-        .prepare_cached(
-            "select id, stored, topic, \"partition\", message_offset, point_index, reason, detail,
-             encoding, payload from dead_letter
-             where (?1 is null or reason = ?1) and (?2 is null or topic = ?2)
-             order by id desc limit ?3",
-        )?
-        .query_map(
-            params![
-                filter.reason.map(|reason| reason.as_str()),
-                filter.topic,
-                signed(limit as u64)
-            ],
-            |row| {
-                Ok(DeadLetterRow {
-                    id: row.get(0)?,
-                    stored_us: row.get(1)?,
-                    topic: row.get(2)?,
-                    partition: row.get(3)?,
-                    offset: row.get(4)?,
-                    index: row.get(5)?,
-                    reason: row.get(6)?,
-                    detail: row.get(7)?,
-                    encoding: row.get(8)?,
-                    payload: row.get(9)?,
-                })
-            },
-        )?
-        .collect()
 }
 
 /// A number as SQLite has it. Sequences and counts stay below 2^63.

@@ -27,6 +27,17 @@ pub(super) fn failed(doing: &str, path: &Path, error: rusqlite::Error) -> StoreE
         Some(failure) => doing.with_code(failure.extended_code.to_string()),
         None => doing,
     };
+    let refusal = match (class, &error) {
+        (ErrorClass::Data, rusqlite::Error::SqliteFailure(failure, said)) => {
+            let said = said.as_deref().unwrap_or("refused");
+            Some(format!("SQLite {}: {said}", failure.extended_code))
+        }
+        _ => None,
+    };
+    let doing = match refusal {
+        Some(said) => doing.with_refusal(said),
+        None => doing,
+    };
     doing.caused_by(error)
 }
 

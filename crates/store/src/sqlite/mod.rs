@@ -20,6 +20,7 @@
 mod apply;
 mod bookkeeping;
 mod connection;
+mod dead_letters;
 mod ensure;
 mod errors;
 mod interrupt;

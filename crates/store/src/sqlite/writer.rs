@@ -6,10 +6,10 @@
 use super::connection::{File, Role};
 use super::ensure::{Learned, Request, ensure};
 use super::interrupt::{Interrupter, Interruptible};
-use super::{apply, bookkeeping, migrate};
+use super::{apply, bookkeeping, dead_letters, migrate};
 use crate::{
     Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    Requirements, SourceId, Step, Store, StoreError, StoredPosition,
+    Requirements, RowBlock, SourceId, Step, Store, StoreError, StoredPosition,
 };
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -250,6 +250,13 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError> {
+        self.run(Role::Write, move |file, connection| {
+            apply::try_rows(file, connection, &rows)
+        })
+        .await
+    }
+
     async fn housekeep(&mut self) -> Result<(), StoreError> {
         let due = |optimized: Instant| optimized.elapsed() >= OPTIMIZE_INTERVAL;
         let optimize = self.optimized.is_none_or(due);
@@ -273,7 +280,15 @@ impl Store for SqliteStore {
     ) -> Result<Vec<DeadLetterRow>, StoreError> {
         let filter = filter.clone();
         self.run_doing("listing dead letters of", move |connection| {
-            bookkeeping::dead_letters(connection, &filter)
+            dead_letters::list(connection, &filter)
+        })
+        .await
+    }
+
+    async fn delete_dead_letters(&mut self, ids: &[i64]) -> Result<u64, StoreError> {
+        let ids = ids.to_vec();
+        self.run_doing("deleting dead letters of", move |connection| {
+            dead_letters::delete(connection, &ids)
         })
         .await
     }

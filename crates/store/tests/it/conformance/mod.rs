@@ -5,11 +5,13 @@
 //! which the lints refuse.
 
 pub(crate) mod building;
+pub(crate) mod dead_letters;
 pub(crate) mod faults;
 pub(crate) mod hosts;
 pub(crate) mod ledger;
 pub(crate) mod properties;
 pub(crate) mod reads;
+pub(crate) mod refusals;
 pub(crate) mod schema;
 pub(crate) mod steps;
 pub(crate) mod values;
@@ -79,6 +81,16 @@ macro_rules! conformance {
             an_answer_lost_after_commit_is_known_already,
             a_step_that_is_abandoned_is_written_once_by_the_next_writer,
             a_poison_row_is_refused_as_data_and_takes_its_step_back,
+        ] }
+        conformance! { $subject, refusals: [
+            rows_that_are_tried_are_not_written,
+            a_refused_row_is_told_from_its_neighbours,
+        ] }
+        conformance! { $subject, dead_letters: [
+            they_are_found_by_number_time_and_page,
+            deleting_one_leaves_the_message_with_the_others,
+            replaying_stores_and_takes_the_letter_out_once,
+            a_letter_replayed_by_two_at_once_is_stored_once,
         ] }
         conformance! { $subject, schema: [
             migrating_twice_is_harmless,

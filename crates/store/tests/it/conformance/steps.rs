@@ -227,6 +227,7 @@ pub(crate) async fn dead_letters_are_stored_and_listed(subject: &impl Subject) {
             reason,
             topic,
             limit,
+            ..DeadLetterFilter::default()
         };
         let found = writer.store.dead_letters(&filter).await.expect("listed");
         found

@@ -1,0 +1,169 @@
+//! Dead letters: stored as part of a step, listed, and taken out.
+
+use super::connect::Session;
+use super::errors;
+use super::values::{Time, storable};
+use crate::{DeadLetterFilter, DeadLetterRow, Step, StoreError};
+use tokio_postgres::types::ToSql;
+
+/// Stores the dead letters of a step. Their texts must never be a reason to fail, so what a text
+/// column cannot hold is replaced; the payload is kept as it came.
+pub(super) async fn insert(session: &mut Session, step: &Step) -> Result<(), StoreError> {
+    let doing = "storing dead letters";
+    if step.dead_letters.is_empty() {
+        return Ok(());
+    }
+    let letters = &step.dead_letters;
+    let mut sources = Vec::with_capacity(letters.len());
+    let mut topics = Vec::with_capacity(letters.len());
+    let mut partitions = Vec::with_capacity(letters.len());
+    for letter in letters {
+        let moved = step.moves.get(letter.slot as usize).ok_or_else(|| {
+            errors::unexpected(doing, "a dead letter's slot is none of the step's")
+        })?;
+        sources.push(moved.source.as_str());
+        topics.push(storable(moved.source.label()));
+        partitions.push(moved.partition);
+    }
+    let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset).collect();
+    let indexes: Vec<Option<i32>> = letters
+        .iter()
+        .map(|letter| Some(i32::try_from(letter.index?).unwrap_or(i32::MAX)))
+        .collect();
+    let reasons: Vec<&str> = letters
+        .iter()
+        .map(|letter| letter.reason.as_str())
+        .collect();
+    let details: Vec<String> = letters
+        .iter()
+        .map(|letter| storable(&letter.detail))
+        .collect();
+    let encodings: Vec<String> = letters
+        .iter()
+        .map(|letter| storable(&letter.encoding))
+        .collect();
+    let payloads: Vec<&[u8]> = letters
+        .iter()
+        .map(|letter| letter.payload.as_ref())
+        .collect();
+    let sql = "insert into dead_letter (source, topic, partition, message_offset, point_index,
+                   reason, detail, encoding, payload)
+               select source, topic, partition, message_offset, point_index, reason, detail,
+                   encoding, payload
+               from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::integer[],
+                           $6::text[], $7::text[], $8::text[], $9::bytea[]) with ordinality
+               as v(source, topic, partition, message_offset, point_index, reason, detail,
+                    encoding, payload, n) order by n";
+    let parameters: [&(dyn ToSql + Sync); 9] = [
+        &sources,
+        &topics,
+        &partitions,
+        &offsets,
+        &indexes,
+        &reasons,
+        &details,
+        &encodings,
+        &payloads,
+    ];
+    session.execute(doing, sql, &parameters).await?;
+    Ok(())
+}
+
+/// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so
+/// for the others they are looked up from there on downwards, which is near.
+pub(super) async fn list(
+    session: &mut Session,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<DeadLetterRow>, StoreError> {
+    let limit = match filter.limit {
+        0 => 100,
+        limit => i64::try_from(limit).unwrap_or(i64::MAX),
+    };
+    let sql = "select d.id, d.stored, d.source, d.topic, d.partition, d.message_offset,
+                      d.point_index, d.reason, d.detail, d.encoding, coalesce(h.payload, d.payload)
+               from (select * from dead_letter
+                     where ($1::bigint[] is null or id = any($1))
+                     and ($2::text is null or reason = $2) and ($3::text is null or topic = $3)
+                     and ($4::timestamptz is null or stored >= $4)
+                     and ($5::timestamptz is null or stored < $5)
+                     and ($6::bigint is null or id < $6)
+                     order by id desc limit $7) d
+               left join lateral (
+                   select payload from dead_letter
+                   where octet_length(d.payload) = 0 and d.point_index is not null
+                   and id < d.id and source = d.source and partition = d.partition
+                   and message_offset = d.message_offset and octet_length(payload) > 0
+                   order by id desc limit 1) h on true
+               order by d.id desc";
+    let ids = (!filter.ids.is_empty()).then_some(&filter.ids);
+    let reason = filter.reason.map(|reason| reason.as_str());
+    let (since, until) = (filter.since_us.map(Time), filter.until_us.map(Time));
+    let parameters: [&(dyn ToSql + Sync); 7] = [
+        &ids,
+        &reason,
+        &filter.topic,
+        &since,
+        &until,
+        &filter.below,
+        &limit,
+    ];
+    let rows = session
+        .query_once("reading the dead letters", sql, &parameters)
+        .await?;
+    let letters = rows.iter().map(|row| DeadLetterRow {
+        id: row.get(0),
+        stored_us: row.get::<_, Time>(1).0,
+        source: row.get(2),
+        topic: row.get(3),
+        partition: row.get(4),
+        offset: row.get(5),
+        index: row
+            .get::<_, Option<i32>>(6)
+            .map(|index| u32::try_from(index).unwrap_or(0)),
+        reason: row.get(7),
+        detail: row.get(8),
+        encoding: row.get(9),
+        payload: row.get(10),
+    });
+    Ok(letters.collect())
+}
+
+/// Deletes dead letters in a transaction of its own; answers how many were there.
+pub(super) async fn delete(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError> {
+    let begin = "begin isolation level read committed";
+    session.batch("deleting dead letters", begin).await?;
+    let deleted = take_out(session, ids).await?;
+    session.commit().await?;
+    Ok(deleted)
+}
+
+/// Takes the dead letters that a step resolves out; false when not all of them are there.
+pub(super) async fn take_out_all(session: &mut Session, ids: &[i64]) -> Result<bool, StoreError> {
+    if ids.is_empty() {
+        return Ok(true);
+    }
+    Ok(take_out(session, ids).await? == ids.len() as u64)
+}
+
+/// Deletes dead letters as part of a transaction. The bytes of a message are handed to the next
+/// letter of it that stays.
+async fn take_out(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError> {
+    let doing = "taking dead letters out";
+    // All letters of these messages, in one order: two who take letters of one message out at
+    // once must see what the other left.
+    let lock = "select d.id from dead_letter d
+                join (select distinct source, partition, message_offset from dead_letter
+                      where id = any($1)) m using (source, partition, message_offset)
+                order by d.id for update of d";
+    session.query(doing, lock, &[&ids]).await?;
+    let hand_over = "update dead_letter d set payload = h.payload from (
+                         select distinct on (g.id) d.id, g.payload from dead_letter g
+                         join dead_letter d using (source, partition, message_offset)
+                         where g.id = any($1) and octet_length(g.payload) > 0
+                         and d.id > g.id and d.id <> all($1) and d.point_index is not null
+                         order by g.id, d.id) h
+                     where d.id = h.id and octet_length(d.payload) = 0";
+    session.execute(doing, hand_over, &[&ids]).await?;
+    let delete = "delete from dead_letter where id = any($1)";
+    session.execute(doing, delete, &[&ids]).await
+}

@@ -1,0 +1,129 @@
+//! Dead letters: stored as part of a step, listed, and taken out.
+
+use super::bookkeeping::signed;
+use super::tables::NOW_US;
+use crate::{DeadLetterFilter, DeadLetterRow, Step};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+
+/// Dead letters that are listed when no number is given.
+const DEFAULT_LIST: usize = 100;
+
+/// Writes the dead letters of a step.
+pub(super) fn insert(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(&format!(
+        "insert into dead_letter (stored, source, topic, \"partition\", message_offset,
+         point_index, reason, detail, encoding, payload)
+         values ({NOW_US}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    ))?;
+    for letter in &step.dead_letters {
+        let moved = &step.moves[letter.slot as usize];
+        insert.execute(params![
+            moved.source.as_str(),
+            moved.source.label(),
+            moved.partition,
+            letter.offset,
+            letter.index,
+            letter.reason.as_str(),
+            letter.detail,
+            letter.encoding,
+            letter.payload.as_ref(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so
+/// for the others they are looked up from there on downwards, which is near.
+pub(super) fn list(
+    connection: &Connection,
+    filter: &DeadLetterFilter,
+) -> rusqlite::Result<Vec<DeadLetterRow>> {
+    let limit = match filter.limit {
+        0 => DEFAULT_LIST,
+        limit => limit,
+    };
+    // An array as JSON, because a statement has no arrays.
+    let ids = (!filter.ids.is_empty()).then(|| format!("{:?}", filter.ids));
+    connection
+        .prepare_cached(
+            "select id, stored, source, topic, \"partition\", message_offset, point_index, reason,
+             detail, encoding, case when point_index is null or length(payload) > 0 then payload
+             else coalesce((select h.payload from dead_letter h where h.id < d.id
+                  and h.source = d.source and h.\"partition\" = d.\"partition\"
+                  and h.message_offset = d.message_offset and length(h.payload) > 0
+                  order by h.id desc limit 1), payload) end
+             from dead_letter d
+             where (?1 is null or id in (select value from json_each(?1)))
+             and (?2 is null or reason = ?2) and (?3 is null or topic = ?3)
+             and (?4 is null or stored >= ?4) and (?5 is null or stored < ?5)
+             and (?6 is null or id < ?6)
+             order by id desc limit ?7",
+        )?
+        .query_map(
+            params![
+                ids,
+                filter.reason.map(|reason| reason.as_str()),
+                filter.topic,
+                filter.since_us,
+                filter.until_us,
+                filter.below,
+                signed(limit as u64)
+            ],
+            letter,
+        )?
+        .collect()
+}
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetterRow> {
+    Ok(DeadLetterRow {
+        id: row.get(0)?,
+        stored_us: row.get(1)?,
+        source: row.get(2)?,
+        topic: row.get(3)?,
+        partition: row.get(4)?,
+        offset: row.get(5)?,
+        index: row.get(6)?,
+        reason: row.get(7)?,
+        detail: row.get(8)?,
+        encoding: row.get(9)?,
+        payload: row.get(10)?,
+    })
+}
+
+/// Deletes dead letters in a transaction of its own; answers how many were there.
+pub(super) fn delete(connection: &mut Connection, ids: &[i64]) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut deleted = 0;
+    for &id in ids {
+        deleted += u64::from(take_out(&transaction, id)?);
+    }
+    transaction.commit()?;
+    Ok(deleted)
+}
+
+/// Deletes a dead letter as part of a transaction; false when it is not there. The bytes of its
+/// message are handed to the next letter of it.
+pub(super) fn take_out(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
+    let heir: Option<i64> = connection
+        .prepare_cached(
+            "select d.id from dead_letter g join dead_letter d on d.id > g.id
+             and d.source = g.source and d.\"partition\" = g.\"partition\"
+             and d.message_offset = g.message_offset
+             where g.id = ?1 and length(g.payload) > 0 and g.point_index is not null
+             order by d.id limit 1",
+        )?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    if let Some(heir) = heir {
+        connection
+            .prepare_cached(
+                "update dead_letter set payload = (select payload from dead_letter where id = ?1)
+                 where id = ?2 and length(payload) = 0",
+            )?
+            .execute([id, heir])?;
+    }
+    let deleted = connection
+        .prepare_cached("delete from dead_letter where id = ?1")?
+        .execute([id])?;
+    Ok(deleted == 1)
+}

@@ -1,0 +1,162 @@
+//! Cases of D7: dead letters are found again, deleted, and replayed once.
+
+use super::Subject;
+use super::building::{
+    BEGIN_US, Writer, as_rows, committed, dead_letter, moved, point, source, stored,
+};
+use std::sync::Arc;
+use tidegauge_model::Reason;
+use tidegauge_store::{
+    Applied, DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, Reader, Step, Store,
+};
+
+const PAYLOAD: &[u8] = b"{\"v\":1, \xff\0";
+
+/// A dead letter of a message whose bytes another one holds.
+fn sibling(offset: i64, index: u32) -> DeadLetter {
+    DeadLetter {
+        payload: [].as_slice().into(),
+        ..dead_letter(offset, Some(index), Reason::TypeConflict)
+    }
+}
+
+/// A writer with the dead letters 0 (whole message), and 1, 1, 1 (three points of one message).
+async fn with_letters(subject: &impl Subject) -> (Writer, Vec<DeadLetterRow>) {
+    let mut writer = Writer::open(subject).await;
+    let mut step = writer.step(vec![moved(0..2)], &[]).await;
+    step.dead_letters = vec![
+        dead_letter(0, None, Reason::Syntax),
+        dead_letter(1, Some(3), Reason::TypeConflict),
+        sibling(1, 5),
+        sibling(1, 8),
+    ];
+    step.moves[0].dead_letters = 4;
+    let applied = writer.store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(0, 0));
+    let mut letters = list(&mut writer.store, DeadLetterFilter::default()).await;
+    letters.reverse();
+    let indexes: Vec<_> = letters.iter().map(|letter| letter.index).collect();
+    assert_eq!(indexes, [None, Some(3), Some(5), Some(8)]);
+    (writer, letters)
+}
+
+async fn list(store: &mut Box<dyn Store>, filter: DeadLetterFilter) -> Vec<DeadLetterRow> {
+    store.dead_letters(&filter).await.expect("listed")
+}
+
+async fn ids(store: &mut Box<dyn Store>, filter: DeadLetterFilter) -> Vec<i64> {
+    let found = list(store, filter).await;
+    found.into_iter().map(|letter| letter.id).collect()
+}
+
+pub(crate) async fn they_are_found_by_number_time_and_page(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let [a, b, c, d] = [0, 1, 2, 3].map(|at| letters[at].id);
+    assert!(a < b && b < c && c < d, "in the order of the step");
+    for letter in &letters {
+        assert_eq!(letter.source, source().as_str());
+        assert_eq!(letter.payload, PAYLOAD, "each with its message");
+    }
+    let store = &mut writer.store;
+    let filter = DeadLetterFilter {
+        ids: vec![b, d, 1_000_000],
+        ..DeadLetterFilter::default()
+    };
+    assert_eq!(ids(store, filter).await, [d, b]);
+    let filter = DeadLetterFilter {
+        below: Some(c),
+        reason: Some(Reason::TypeConflict),
+        ..DeadLetterFilter::default()
+    };
+    assert_eq!(ids(store, filter).await, [b]);
+    let stored_us = letters[0].stored_us;
+    for (since_us, until_us, count) in [
+        (Some(stored_us), None, 4),
+        (Some(stored_us + 1), None, 0),
+        (None, Some(stored_us), 0),
+        (None, Some(stored_us + 1), 4),
+        (Some(BEGIN_US * 2), None, 0),
+    ] {
+        let filter = DeadLetterFilter {
+            since_us,
+            until_us,
+            ..DeadLetterFilter::default()
+        };
+        let found = ids(store, filter).await.len();
+        assert_eq!(found, count, "{since_us:?} to {until_us:?}");
+    }
+}
+
+pub(crate) async fn deleting_one_leaves_the_message_with_the_others(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let [a, b, c, d] = [0, 1, 2, 3].map(|at| letters[at].id);
+    let store = &mut writer.store;
+    let deleted = store.delete_dead_letters(&[a, b]).await.expect("deleted");
+    assert_eq!(deleted, 2);
+    let left = list(store, DeadLetterFilter::default()).await;
+    assert_eq!(left.iter().map(|l| l.id).collect::<Vec<_>>(), [d, c]);
+    assert!(left.iter().all(|letter| letter.payload == PAYLOAD));
+
+    let deleted = store.delete_dead_letters(&[b, c]).await.expect("deleted");
+    assert_eq!(deleted, 1, "one was gone already");
+    let left = list(store, DeadLetterFilter::default()).await;
+    assert_eq!((left.len(), left[0].id), (1, d));
+    assert_eq!(left[0].payload, PAYLOAD);
+    assert_eq!(store.delete_dead_letters(&[]).await.expect("nothing"), 0);
+}
+
+/// A step that stores a point of a dead letter's and takes the letter out.
+async fn replay(writer: &mut Writer, second: i64, resolves: &[i64]) -> Step {
+    let replayed = PositionMove {
+        messages: 0,
+        ..moved(1..1)
+    };
+    let points = [point("load", second).field("load1", 1.0)];
+    let mut step = writer.step(vec![replayed], &points).await;
+    step.resolves = resolves.to_vec();
+    step
+}
+
+pub(crate) async fn replaying_stores_and_takes_the_letter_out_once(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let step = replay(&mut writer, 7, &[letters[1].id]).await;
+    let applied = writer.store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(1, 0));
+    for _ in 0..2 {
+        let again = writer.store.apply(&step).await.expect("answered");
+        assert_eq!(again, Applied::Fenced, "it is not there any more");
+    }
+    let mut two = replay(&mut writer, 8, &[letters[2].id, letters[1].id]).await;
+    two.dead_letters = vec![dead_letter(1, Some(5), Reason::TooOld)];
+    let refused = writer.store.apply(&two).await.expect("answered");
+    assert_eq!(refused, Applied::Fenced, "all of them or nothing");
+
+    assert_eq!(
+        writer.position(0).await,
+        Some(2),
+        "the position is not moved"
+    );
+    let reader: Arc<dyn Reader> = subject.reader();
+    let rows = as_rows(&[point("load", 7).field("load1", 1.0)]);
+    assert_eq!(stored(&reader, "load").await, rows);
+    let left = list(&mut writer.store, DeadLetterFilter::default()).await;
+    let numbers: Vec<i64> = left.iter().map(|letter| letter.id).collect();
+    assert_eq!(numbers, [letters[3].id, letters[2].id, letters[0].id]);
+    assert!(left.iter().all(|letter| letter.payload == PAYLOAD));
+}
+
+pub(crate) async fn a_letter_replayed_by_two_at_once_is_stored_once(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let step = replay(&mut writer, 7, &[letters[0].id]).await;
+    let mut others: Vec<Box<dyn Store>> = (0..3).map(|_| subject.store()).collect();
+    let applying = others.iter_mut().map(|store| store.apply(&step));
+    let outcomes = futures_util::future::join_all(applying).await;
+    let outcomes: Vec<Applied> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.expect("answered"))
+        .collect();
+    let stored_by = outcomes.iter().filter(|o| **o == committed(1, 0)).count();
+    let refused = outcomes.iter().filter(|o| **o == Applied::Fenced).count();
+    assert_eq!((stored_by, refused), (1, 2), "{outcomes:?}");
+    assert_eq!(stored(&subject.reader(), "load").await.len(), 1);
+}
