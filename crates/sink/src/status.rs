@@ -31,6 +31,8 @@ pub struct StatusReport {
     pub partitions: usize,
     /// An outage that lasts: since when (microseconds since 1970 UTC), and why.
     pub outage: Option<(i64, String)>,
+    /// When the source last had nothing that waits, microseconds since 1970 UTC.
+    pub caught_up_us: Option<i64>,
     /// Messages that are still to be applied of those that `until_end` waits for.
     pub remaining: Option<u64>,
 }
@@ -71,6 +73,10 @@ impl SinkStatus {
     pub(crate) fn partitions(&self, partitions: usize) {
         self.lock().partitions = partitions;
         gauge!("tidegauge_sink_partitions").set(partitions as f64);
+    }
+
+    pub(crate) fn caught_up(&self, now_us: i64) {
+        self.lock().caught_up_us = Some(now_us);
     }
 
     pub(crate) fn remaining(&self, remaining: u64) {
@@ -172,6 +178,18 @@ pub fn describe_metrics() {
     describe_counter!(
         "tidegauge_sink_fenced_steps_total",
         "Steps thrown away because the stored position was another"
+    );
+    describe_counter!(
+        "tidegauge_sink_removed_rows_total",
+        "Rows that were older than they are kept; estimated where whole partitions go"
+    );
+    describe_counter!(
+        "tidegauge_sink_settled_partitions_total",
+        "Partitions that were settled"
+    );
+    describe_counter!(
+        "tidegauge_sink_settled_duplicates_total",
+        "Repeated rows that settling left out"
     );
     describe_gauge!(
         "tidegauge_sink_partitions",

@@ -30,6 +30,6 @@ pub use reader::{
 pub use rows::{Cell, RowBlock, RowKey, RowOrigin};
 pub use step::{DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, SourceId, Step};
 pub use upkeep::{
-    PostponedPartition, RemovedRows, RetentionReport, RetentionRequest, SettleReport, SettleRequest,
-    SettledPartition,
+    PostponedPartition, RemovedRows, RetentionReport, RetentionRequest, SettleReport,
+    SettleRequest, SettledPartition,
 };

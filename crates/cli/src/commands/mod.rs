@@ -10,6 +10,7 @@ mod query;
 mod sink;
 mod store;
 mod up;
+mod upkeep;
 
 use crate::settings::{For, Settings, with_flags};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -79,7 +80,7 @@ const COMMANDS: &[Entry] = &[
     Entry {
         of: For::Store,
         name: "store",
-        about: "Look after a store: migrate, ledger",
+        about: "Look after a store: migrate, ledger, settle, retention",
         shape: store::shape,
         run: store::run,
     },

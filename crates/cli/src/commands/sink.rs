@@ -10,7 +10,9 @@ use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{Clock, Limits, SystemClock};
 use tidegauge_sink::assemble::Assembler;
-use tidegauge_sink::{Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus};
+use tidegauge_sink::{
+    Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus, UpkeepSettings,
+};
 use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
 use tokio_util::sync::CancellationToken;
 
@@ -22,18 +24,20 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let url = StoreUrl::parse(settings.required("store.url")?)?;
     let kafka = kafka(settings)?;
     let sink = sink_settings(settings)?;
+    let upkeep = super::upkeep::upkeep_settings(settings, None)?;
     let source = KafkaSourceSettings {
         kafka,
         topic: settings.required("kafka.topic")?.to_owned(),
         group: settings.required("sink.group")?.to_owned(),
     };
-    super::runtime(2)?.block_on(work(settings, &url, sink, source))
+    super::runtime(2)?.block_on(work(settings, &url, sink, upkeep, source))
 }
 
 async fn work(
     settings: &Settings,
     url: &StoreUrl,
     sink: SinkSettings,
+    upkeep: UpkeepSettings,
     source: KafkaSourceSettings,
 ) -> anyhow::Result<ExitCode> {
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
@@ -58,6 +62,13 @@ async fn work(
         end.clone(),
         line(status.clone()),
     )));
+    let upkeep = super::upkeep::start(
+        open_store(url, &options)?,
+        upkeep,
+        status.clone(),
+        end.clone(),
+    );
+    tasks.push(upkeep);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let assembler = Assembler::new(&sink, clock.clone());
     let source = KafkaSource::start(source, open_store(url, &options)?)?;

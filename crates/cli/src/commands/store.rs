@@ -1,4 +1,4 @@
-//! `tidegauge store`: migrate, ledger.
+//! `tidegauge store`: migrate, ledger; settle and retention are in `upkeep`.
 
 use crate::settings::Settings;
 use clap::{ArgMatches, Command};
@@ -14,16 +14,24 @@ pub(super) fn shape(command: Command) -> Command {
             Command::new("ledger")
                 .about("Did anything get lost? What came, what is missing, what was given up, per agent and epoch"),
         )
+        .subcommand(super::upkeep::settle_shape())
+        .subcommand(super::upkeep::retention_shape())
 }
 
 pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut store = open_store(&url(settings)?, &super::sink::options(settings))?;
     super::runtime(1)?.block_on(async {
-        match matches.subcommand_name() {
-            Some("migrate") => {
+        match matches.subcommand() {
+            Some(("migrate", _)) => {
                 store.migrate().await?;
                 tracing::info!("the schema is up to date");
                 Ok(ExitCode::SUCCESS)
+            }
+            Some(("settle", matches)) => {
+                super::upkeep::settle(settings, matches, store.as_mut()).await
+            }
+            Some(("retention", matches)) => {
+                super::upkeep::retention(settings, matches, store.as_mut()).await
             }
             _ => ledger(store.as_mut()).await,
         }

@@ -64,6 +64,8 @@ async fn work(
 
     let appended = Arc::new(Notify::new());
     let sink_settings = super::sink::sink_settings(settings)?;
+    let own_retention = Some(super::upkeep::OWN_RETENTION);
+    let upkeep = super::upkeep::upkeep_settings(settings, own_retention)?;
     let assembler = Assembler::new(&sink_settings, clock.clone());
     let source = SpoolSource::open(spool.clone(), store.as_mut(), appended.clone()).await?;
     // The sink goes on until the collecting has ended, so that the last batch is stored too.
@@ -82,6 +84,12 @@ async fn work(
         end.clone(),
     );
     let sink = tokio::spawn(sink.run());
+    let upkeep = super::upkeep::start(
+        open_store(&url, &options)?,
+        upkeep,
+        sink_status.clone(),
+        end.clone(),
+    );
 
     let query = Query::new(open_reader(&url, &options)?);
     let page = tidegauge_dashboard::serve(
@@ -112,6 +120,7 @@ async fn work(
     super::host::emptied(&spool).await;
     end.cancel();
     sink.await.context("running the sink")??;
+    upkeep.await.context("looking after the database")?;
     page.await.context("serving the page")??;
     line.await?;
     collected?;

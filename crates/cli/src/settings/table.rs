@@ -122,6 +122,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The longest that making a connection may take."),
     row("store.statement_deadline", None, Type::Duration, Some("60s"), STORES,
         "The longest that one statement or one COPY may take."),
+    row("store.settle_after", None, Type::Duration, Some("1h"), &[Sink, Store],
+        "How long after its end a partition is left open for late rows, before it is sorted (PostgreSQL)."),
+    row("store.retention", Some("retention"), Type::Duration, None, &[Up, Sink, Store],
+        "How long rows are kept; by default for ever, 30d in the database of `up`."),
+    row("store.retention_of", Some("retention-of"), Type::Pairs, None, &[Up, Sink, Store],
+        "How long rows of single measurements are kept, as name=duration; may be repeated."),
 
     row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink],
         "The consumer group; sinks of one group share the partitions."),
@@ -131,7 +137,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Stop when every partition has reached the end that it had at the start."),
     row("sink.step_points", None, Type::Count, Some("100000"), SINKS,
         "Points that one step commits at most."),
-    row("sink.step_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
+    row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
 
     row("limits.measurements", None, Type::Count, Some("1000"), SINKS,

@@ -27,6 +27,7 @@ mod interrupt;
 mod migrate;
 mod queries;
 mod reader;
+mod retention;
 mod tables;
 mod writer;
 

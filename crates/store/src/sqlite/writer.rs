@@ -6,10 +6,11 @@
 use super::connection::{File, Role};
 use super::ensure::{Learned, Request, ensure};
 use super::interrupt::{Interrupter, Interruptible};
-use super::{apply, bookkeeping, dead_letters, migrate};
+use super::{apply, bookkeeping, dead_letters, migrate, retention};
 use crate::{
     Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    Requirements, RowBlock, SourceId, Step, Store, StoreError, StoredPosition,
+    RemovedRows, Requirements, RetentionReport, RetentionRequest, RowBlock, SourceId, Step, Store,
+    StoreError, StoredPosition,
 };
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -272,6 +273,42 @@ impl Store for SqliteStore {
             self.optimized = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// One transaction is one job: steps of other writers come between them.
+    async fn retain(&mut self, request: &RetentionRequest) -> Result<RetentionReport, StoreError> {
+        let doing = "removing old rows of";
+        let mut report = RetentionReport::default();
+        let measurements = self
+            .run_doing(doing, |connection| retention::measurements(connection))
+            .await?;
+        for (id, measurement) in measurements {
+            let Some(before_us) = request.before_us(&measurement) else {
+                continue;
+            };
+            let mut rows = 0;
+            loop {
+                let (name, dry_run) = (measurement.clone(), request.dry_run);
+                let work = move |connection: &mut Connection| match dry_run {
+                    true => retention::count_before(connection, (id, &name), before_us),
+                    false => retention::delete_before(connection, (id, &name), before_us),
+                };
+                let removed = self.run_doing(doing, work).await?;
+                rows += removed;
+                if dry_run || removed < retention::MOST_ROWS {
+                    break;
+                }
+            }
+            if rows > 0 {
+                report.removed.push(RemovedRows {
+                    measurement,
+                    partition: None,
+                    before_us,
+                    rows,
+                });
+            }
+        }
+        Ok(report)
     }
 
     async fn dead_letters(

@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod properties;
 pub(crate) mod reads;
 pub(crate) mod refusals;
+pub(crate) mod retention;
 pub(crate) mod schema;
 pub(crate) mod steps;
 pub(crate) mod values;
@@ -125,6 +126,12 @@ macro_rules! conformance {
             buckets_sum_up_a_range,
             unknown_names_are_the_callers_fault,
             the_summary_counts,
+        ] }
+        conformance! { $subject, retention: [
+            old_rows_go_and_young_ones_stay,
+            a_measurements_own_limit_comes_first,
+            many_old_rows_go_at_once,
+            settling_changes_no_row,
         ] }
         conformance! { $subject, properties: [
             any_sequence_of_steps_equals_a_simple_model,
