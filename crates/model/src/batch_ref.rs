@@ -65,23 +65,27 @@ pub struct PointRef<'a, 'b> {
 
 impl<'a> BatchRef<'a> {
     /// Adds a tag of the point that [`BatchRef::finish_point`] will close.
+    #[inline]
     pub fn push_tag(&mut self, name: Cow<'a, str>, text: Cow<'a, str>) {
         self.tags.push((name, text));
     }
 
     /// Adds a field of the point that [`BatchRef::finish_point`] will close.
+    #[inline]
     pub fn push_field(&mut self, name: Cow<'a, str>, value: ValueRef<'a>) {
         self.fields.push((name, value));
     }
 
     /// Tags pushed since the last point was closed.
     #[must_use]
+    #[inline]
     pub fn open_tags(&self) -> &[(Cow<'a, str>, Cow<'a, str>)] {
         &self.tags[self.points.last().map_or(0, |last| last.tags.end as usize)..]
     }
 
     /// Fields pushed since the last point was closed.
     #[must_use]
+    #[inline]
     pub fn open_fields(&self) -> &[(Cow<'a, str>, ValueRef<'a>)] {
         &self.fields[self
             .points
@@ -90,6 +94,7 @@ impl<'a> BatchRef<'a> {
     }
 
     /// Closes a point: it owns what was pushed since the one before.
+    #[inline]
     pub fn finish_point(&mut self, index: u32, measurement: Cow<'a, str>, time_us: i64) {
         let (tags, fields) = self
             .points

@@ -6,6 +6,7 @@
 use crate::error::quote;
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::hash::Hash;
 use tidegauge_model::{AgentId, Host, Name, Origin, Reason};
 
 /// The first microsecond of the year 1.
@@ -110,13 +111,18 @@ pub(crate) fn drops_of(origin: Option<&Origin>, has_drops: bool) -> Checked {
 }
 
 /// Finds names that are there twice.
-#[derive(Debug, Default)]
-pub(crate) struct SeenNames<'a>(HashSet<Cow<'a, str>>);
+#[derive(Debug)]
+pub(crate) struct SeenNames<N>(HashSet<N>);
 
-impl<'a> SeenNames<'a> {
+impl<N> Default for SeenNames<N> {
+    fn default() -> Self {
+        Self(HashSet::new())
+    }
+}
+
+impl<N: Clone + Eq + Hash> SeenNames<N> {
     /// Whether `name` is among those of `known`, which are the names given since it was empty.
-    #[expect(clippy::ptr_arg, reason = "a borrowed name stays borrowed in the set")]
-    pub(crate) fn seen<T>(&mut self, name: &Cow<'a, str>, known: &[(Cow<'a, str>, T)]) -> bool {
+    pub(crate) fn seen<T>(&mut self, name: &N, known: &[(N, T)]) -> bool {
         if known.len() < COMPARED_NAMES {
             return known.iter().any(|(known, _)| known == name);
         }
@@ -160,12 +166,12 @@ mod tests {
         for round in 0..2 {
             known.clear();
             for number in 0..3 * COMPARED_NAMES {
-                let name = Cow::Owned(format!("f{number}"));
+                let name = format!("f{number}");
                 assert!(!seen.seen(&name, &known), "{name} in round {round}");
                 known.push((name, ()));
                 if number % COMPARED_NAMES < 2 {
                     // Asking again for a name that is there does not add it.
-                    assert!(seen.seen(&Cow::Borrowed("f0"), &known));
+                    assert!(seen.seen(&"f0".to_owned(), &known));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! A new encoding is one folder and one row in [`ENCODINGS`] (A2); header, settings and the shared
 //! property tests come from that table.
 
+use crate::compact::Compact;
 use crate::json::Json;
 use crate::{DecodeError, Place};
 use std::fmt::Debug;
@@ -19,6 +20,10 @@ pub trait Encoding: Debug + Send + Sync {
     /// The version, from 1; a name and a version mean the same bytes for ever.
     fn version(&self) -> u32;
 
+    /// The bytes that every message of [`Encoding::encode`] begins with. No two encodings share
+    /// them, so that a message that was kept without its header can still be told.
+    fn begins_with(&self) -> &'static [u8];
+
     /// Appends the message to `into`. Points without fields are not written.
     fn encode(&self, batch: &Batch, into: &mut Vec<u8>);
 
@@ -34,12 +39,23 @@ pub trait Encoding: Debug + Send + Sync {
 }
 
 /// All encodings, the preferred version of each name first.
-pub const ENCODINGS: &[&dyn Encoding] = &[&Json];
+pub const ENCODINGS: &[&dyn Encoding] = &[&Json, &Compact];
 
 /// The text for [`HEADER`].
 #[must_use]
 pub fn header_value(encoding: &dyn Encoding) -> String {
     format!("{}/{}", encoding.name(), encoding.version())
+}
+
+/// The text for [`HEADER`] of a message that [`Encoding::encode`] wrote earlier, perhaps in another
+/// run with other settings; `None` for bytes that none of these encodings wrote.
+#[must_use]
+pub fn header_value_of(message: &[u8]) -> Option<String> {
+    let wrote_it = |encoding: &&&dyn Encoding| message.starts_with(encoding.begins_with());
+    ENCODINGS
+        .iter()
+        .find(wrote_it)
+        .map(|encoding| header_value(*encoding))
 }
 
 /// The preferred version of the encoding of this name.
@@ -106,6 +122,29 @@ mod tests {
             assert!(by_name(encoding.name()).is_some());
         }
         assert!(by_name("xml").is_none());
+    }
+
+    #[test]
+    fn a_message_without_its_header_is_still_told() {
+        let batch = Batch {
+            origin: None,
+            host: tidegauge_model::Host::new("h").expect("valid"),
+            labels: vec![],
+            drops: vec![],
+            points: vec![],
+        };
+        for encoding in ENCODINGS {
+            let begins = encoding.begins_with();
+            let alike = |other: &&&dyn Encoding| {
+                other.begins_with().starts_with(begins) || begins.starts_with(other.begins_with())
+            };
+            assert_eq!(ENCODINGS.iter().filter(alike).count(), 1, "{encoding:?}");
+            let mut message = Vec::new();
+            encoding.encode(&batch, &mut message);
+            assert_eq!(header_value_of(&message), Some(header_value(*encoding)));
+        }
+        assert_eq!(header_value_of(b"m f=1"), None);
+        assert_eq!(header_value_of(b""), None);
     }
 
     #[test]

@@ -84,6 +84,8 @@ impl fmt::Display for Place {
                 " (byte {}, line {}, column {})",
                 self.byte, self.line, self.column
             )?;
+        } else if self.byte > 0 {
+            write!(formatter, " (byte {})", self.byte)?;
         }
         Ok(())
     }

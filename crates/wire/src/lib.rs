@@ -9,11 +9,14 @@
 //! and golden files of every version stay in `golden/`.
 
 mod check;
+pub mod compact;
 mod encoding;
 mod error;
 pub mod json;
 mod split;
 
-pub use encoding::{ENCODINGS, Encoding, HEADER, by_header, by_name, header_value};
+pub use encoding::{
+    ENCODINGS, Encoding, HEADER, by_header, by_name, header_value, header_value_of,
+};
 pub use error::{DecodeError, Place};
 pub use split::{Collection, Message, Oversized, Splitter};

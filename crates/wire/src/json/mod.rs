@@ -35,6 +35,10 @@ impl Encoding for Json {
         VERSION
     }
 
+    fn begins_with(&self) -> &'static [u8] {
+        b"{\"v\":1,"
+    }
+
     fn encode(&self, batch: &Batch, into: &mut Vec<u8>) {
         encode::encode(batch, into);
     }

@@ -19,7 +19,7 @@ pub(super) struct Points<'c, 'a> {
     pub(super) index: u32,
     problem: Option<Problem>,
     left_out: u64,
-    names: SeenNames<'a>,
+    names: SeenNames<Cow<'a, str>>,
 }
 
 /// What is wrong with the point that is being read.

@@ -1,5 +1,4 @@
-//! Golden files of every encoding and version: `golden/<name>/v<version>/<case>.json` is a message
-//! as it is on the wire, `<case>.txt` what it means. `UPDATE_GOLDEN=1` rewrites the texts, and the
+//! Golden files of `json/1`: `golden/json/v1/<case>.json` is a message as it is on the wire, `<case>.txt` what it means. `UPDATE_GOLDEN=1` rewrites the texts, and the
 //! messages in [`written`]; a message of a released version must never change.
 
 use std::fmt::{Display, Write as _};
@@ -73,7 +72,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/json/v1")
 }
 
-fn updating() -> bool {
+pub(crate) fn updating() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
@@ -83,7 +82,11 @@ fn read(case: &str) -> Vec<u8> {
 }
 
 fn compare(case: &str, meaning: &str) {
-    let path = folder().join(format!("{case}.txt"));
+    compare_in(&folder(), case, meaning);
+}
+
+pub(crate) fn compare_in(folder: &Path, case: &str, meaning: &str) {
+    let path = folder.join(format!("{case}.txt"));
     if updating() {
         fs::write(&path, meaning).expect("the golden folder can be written");
     }
@@ -180,8 +183,8 @@ fn the_examples_of_the_documentation_are_read() {
     }
 }
 
-/// What `agent.json` holds.
-fn written() -> Batch {
+/// What `agent.json` and `agent.bin` hold.
+pub(crate) fn written() -> Batch {
     let cpu = Point::new(name!("cpu"), 1_795_183_200_000_000)
         .tag(name!("cpu"), "total")
         .field(name!("user_percent"), 3.1)
@@ -212,7 +215,7 @@ fn written() -> Batch {
     }
 }
 
-fn meaning(batch: &BatchRef<'_>) -> String {
+pub(crate) fn meaning(batch: &BatchRef<'_>) -> String {
     let mut text = String::new();
     let mut line = |line: &dyn Display| writeln!(text, "{line}").expect("a string");
     match &batch.origin {

@@ -1,4 +1,5 @@
 //! Tests of the public face of this crate: golden files and properties, for every encoding.
 
 mod golden;
+mod golden_compact;
 mod properties;

@@ -64,6 +64,24 @@ fn point() -> impl Strategy<Value = Point> {
     })
 }
 
+/// A point of one of a few shapes, so that points that follow each other are often alike.
+fn alike_point() -> impl Strategy<Value = Point> {
+    let of = |word: &str| Name::new(word).expect("a name");
+    let number = prop_oneof![
+        (-1_000i32..1_000).prop_map(|tenths| f64::from(tenths) / 10.0),
+        any::<f64>(),
+    ];
+    let rest = (text(), number, any::<bool>(), prop::option::of(value()));
+    (0..2u8, -100i64..100, rest).prop_map(move |(which, time_us, (text, number, truth, more))| {
+        Point::new(of(["cpu", "m"][usize::from(which)]), time_us)
+            .tag(of("cpu"), text.clone())
+            .field(of("number"), number)
+            .field(of("up"), truth)
+            .field(of("text"), text)
+            .field_if(of("more"), more)
+    })
+}
+
 fn origin() -> impl Strategy<Value = Origin> {
     ("[A-Za-z0-9_.:-]{1,64}", 1..=i64::MAX, 0..=u64::MAX / 2).prop_map(
         |(agent, epoch, sequence)| Origin {
@@ -89,18 +107,20 @@ fn drop_notice() -> impl Strategy<Value = DropNotice> {
 fn batch() -> impl Strategy<Value = Batch> {
     let host = "[a-zA-Z0-9é \"'.-]{1,60}";
     let origin = prop::option::of((origin(), prop::collection::vec(drop_notice(), 0..3)));
-    (origin, host, tags(), prop::collection::vec(point(), 0..6)).prop_map(
-        |(origin, host, labels, points)| {
-            let (origin, drops) = origin.unzip();
-            Batch {
-                origin,
-                host: Host::new(host).expect("the pattern is that of hosts"),
-                labels,
-                drops: drops.unwrap_or_default(),
-                points,
-            }
-        },
-    )
+    let points = prop_oneof![
+        prop::collection::vec(point(), 0..6),
+        prop::collection::vec(alike_point(), 0..30),
+    ];
+    (origin, host, tags(), points).prop_map(|(origin, host, labels, points)| {
+        let (origin, drops) = origin.unzip();
+        Batch {
+            origin,
+            host: Host::new(host).expect("the pattern is that of hosts"),
+            labels,
+            drops: drops.unwrap_or_default(),
+            points,
+        }
+    })
 }
 
 /// A point as it comes back: what was left out of it is not known any more.
