@@ -137,7 +137,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Stop when every partition has reached the end that it had at the start."),
     row("sink.step_points", None, Type::Count, Some("100000"), SINKS,
         "Points that one step commits at most."),
-    row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
+    row("sink.step_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
 
     row("limits.measurements", None, Type::Count, Some("1000"), SINKS,
