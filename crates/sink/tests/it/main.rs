@@ -1,0 +1,3 @@
+//! The sink over a scripted source, into real databases.
+
+mod bad_rows;
