@@ -1,9 +1,9 @@
 //! The ledger's rules: which batch is new, which was seen, what is missing (D6).
 //!
 //! The book holds the rows as the database has them and, above them, what the step that is being
-//! built changes. Nothing is believed before the commit: [`LedgerBook::commit`] makes the changes
-//! the known state, [`LedgerBook::forget_step`] drops them together with the rows they were built
-//! from, so that these are read again.
+//! built changes. A packed step's changes are assumed for the next one; if it is not committed,
+//! [`LedgerBook::forget`] drops its rows, so that they are read again. A step that was built from
+//! a wrong assumption cannot be committed: it names the versions that it expects.
 //!
 //! 1. A sequence that is `next_sequence` or greater is new; what lies between is missing.
 //! 2. A sequence that is missing, or was told to be given up, is new: it came late.
@@ -172,18 +172,18 @@ impl LedgerBook {
         changes
     }
 
-    /// The step was committed: its changes are the known state.
-    pub(crate) fn commit(&mut self) {
+    /// The step is packed: the next one is built as if its changes were the known state.
+    pub(crate) fn assume(&mut self) {
         for (key, mut row) in self.changed.drain() {
             row.version += 1;
             self.known.insert(key, row);
         }
     }
 
-    /// The step met a row that another one changed: what it was built from is read again.
-    pub(crate) fn forget_step(&mut self) {
-        for (key, _) in self.changed.drain() {
-            self.known.remove(&key);
+    /// These rows are not what was assumed: they are read again.
+    pub(crate) fn forget<'a>(&mut self, keys: impl Iterator<Item = &'a LedgerKey>) {
+        for key in keys {
+            self.known.remove(key);
         }
     }
 

@@ -1,23 +1,23 @@
 //! The loop: gather what waits, pack a step, have it committed, acknowledge.
 //!
-//! A step is as large as the work that waits (S4): while one is being committed the source reads
-//! ahead into its bounded channel, and when that is full the partitions are paused (D11). An
-//! outage is waited out with the step in hand, for ever (D8).
+//! A step is as large as the work that waits (S4): while one is being committed the next is packed
+//! and the source reads ahead into its bounded channel; when that is full the partitions are
+//! paused (D11). An outage is waited out with the step in hand, for ever (D8).
 
-use crate::assemble::{Assembled, Assembler, Needs, Packed};
-use crate::bisect::set_refused_rows_aside;
+mod committing;
+mod packing;
+
+use crate::assemble::Assembler;
 use crate::retry::Backoff;
-use crate::status::{SinkStatus, chain, fenced, phase_took};
+use crate::status::{SinkStatus, chain};
 use crate::{Message, SinkError, SinkSettings, Source, SourceEvent};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegauge_model::Clock;
-use tidegauge_store::{Applied, ErrorClass, SourceId, Store, StoreError};
+use tidegauge_store::{ErrorClass, SourceId, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-/// Rounds of asking after which the store evidently does not make what it is asked for.
-const MOST_ROUNDS: usize = 5;
 /// How often the other sinks' positions are looked at while waiting for the end.
 const LOOK_FOR_END: Duration = Duration::from_millis(500);
 
@@ -152,23 +152,31 @@ impl Sink {
                     None => {}
                 }
             }
-            while self.waiting_bytes < self.settings.step_bytes {
-                let Some(event) = self.source.try_next()? else {
-                    break;
-                };
-                self.take(event).await?;
-            }
+            self.gather().await?;
             if !self.waiting.is_empty() {
-                self.step().await?;
+                self.steps().await?;
             }
-            if self
-                .settings
-                .cycles
-                .is_some_and(|cycles| self.steps >= cycles)
-            {
+            if self.is_last_cycle() {
                 return Ok(Finished::Cycles);
             }
         }
+    }
+
+    /// Takes what the source has at once, up to the size of a step (S4).
+    async fn gather(&mut self) -> Result<(), Leave> {
+        while self.waiting_bytes < self.settings.step_bytes {
+            let Some(event) = self.source.try_next()? else {
+                break;
+            };
+            self.take(event).await?;
+        }
+        Ok(())
+    }
+
+    fn is_last_cycle(&self) -> bool {
+        self.settings
+            .cycles
+            .is_some_and(|cycles| self.steps >= cycles)
     }
 
     async fn take(&mut self, event: SourceEvent) -> Result<(), Leave> {
@@ -214,179 +222,12 @@ impl Sink {
     fn drop_waiting(&mut self, source: &SourceId, partition: i32) {
         self.waiting
             .retain(|message| message.partition != partition || message.source != *source);
-        self.waiting_bytes = self
-            .waiting
-            .iter()
-            .map(|message| message.payload.len())
-            .sum();
+        self.count_waiting();
     }
 
-    /// Packs and commits one step of what waits.
-    async fn step(&mut self) -> Result<(), Leave> {
-        let began = Instant::now();
-        let mut packed = self.pack().await?;
-        phase_took("pack", began.elapsed());
-        if packed.step.moves.is_empty() {
-            // Nothing of it was ours or new.
-            self.consume(packed.consumed);
-            return Ok(());
-        }
-        let began = Instant::now();
-        loop {
-            match self.store.apply(&packed.step).await {
-                Ok(Applied::Committed { rows, duplicates }) => {
-                    phase_took("commit", began.elapsed());
-                    return self.committed(packed, rows, duplicates).await;
-                }
-                Ok(Applied::Already) => {
-                    tracing::info!("the step had been committed already, its answer was lost");
-                    return self.committed(packed, 0, 0).await;
-                }
-                Ok(Applied::LedgerMoved) => {
-                    tracing::debug!("another sink changed a ledger row meanwhile, packing again");
-                    self.assembler().abandoned();
-                    return Ok(());
-                }
-                Ok(Applied::Fenced) => {
-                    fenced();
-                    return self.read_positions_again(&packed).await;
-                }
-                Err(error) if error.class() == ErrorClass::Data => {
-                    let (messages, encoding) =
-                        (&self.waiting[..packed.consumed], self.settings.encoding);
-                    let store = self.store.as_mut();
-                    match set_refused_rows_aside(store, &mut packed, messages, encoding).await {
-                        Ok(0) => self.wait_out("committing a step", error).await?,
-                        Ok(_) => {}
-                        Err(error) => self.wait_out("finding refused rows", error).await?,
-                    }
-                }
-                Err(error) => self.wait_out("committing a step", error).await?,
-            }
-        }
-    }
-
-    /// Packs what waits; has the store make what is missing until nothing is.
-    async fn pack(&mut self) -> Result<Packed, Leave> {
-        for round in 0.. {
-            let mut assembler = self.assembler.take().expect("it is put back below");
-            let messages = std::mem::take(&mut self.waiting);
-            let positions = std::mem::take(&mut self.positions);
-            let packing = tokio::task::spawn_blocking(move || {
-                let assembled = assembler.assemble(&messages, &positions);
-                (assembler, messages, positions, assembled)
-            });
-            let (assembler, messages, positions, assembled) =
-                packing.await.map_err(|source| SinkError::Task {
-                    task: "packing of a step",
-                    source,
-                })?;
-            self.assembler = Some(assembler);
-            self.waiting = messages;
-            self.positions = positions;
-            match assembled {
-                Assembled::Packed(packed) => return Ok(*packed),
-                Assembled::Needs(needs) if round < MOST_ROUNDS => self.meet(needs).await?,
-                Assembled::Needs(needs) => {
-                    let text = format!("making what a step needs ({:?})", needs.requirements);
-                    let error = StoreError::new(text, ErrorClass::Outage);
-                    self.assembler().catalog.clear();
-                    self.wait_out("making what a step needs", error).await?;
-                }
-            }
-        }
-        unreachable!("the loop has no end")
-    }
-
-    async fn meet(&mut self, needs: Needs) -> Result<(), Leave> {
-        while !needs.requirements.is_empty() {
-            let assembler = self.assembler.as_mut().expect("only packing takes it");
-            match self
-                .store
-                .ensure(&needs.requirements, &mut assembler.catalog)
-                .await
-            {
-                Ok(()) => break,
-                Err(error) => self.wait_out("making what a step needs", error).await?,
-            }
-        }
-        let keys: Vec<_> = needs.ledger.into_iter().collect();
-        while !keys.is_empty() {
-            match self.store.ledger(&keys).await {
-                Ok(rows) => {
-                    self.assembler().learn_ledger(&keys, rows);
-                    break;
-                }
-                Err(error) => self.wait_out("reading the ledger", error).await?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn committed(&mut self, packed: Packed, rows: u64, duplicates: u64) -> Result<(), Leave> {
-        self.steps += 1;
-        self.backoff.reset();
-        self.status.store_is_back(self.clock.as_ref());
-        self.assembler().committed();
-        for position in &packed.step.moves {
-            let key = (position.source.clone(), position.partition);
-            if let Some(stored) = self.positions.get_mut(&key) {
-                *stored = position.to;
-            }
-        }
-        self.consume(packed.consumed);
-        self.status
-            .committed(self.clock.now_us(), rows, duplicates, &packed.tally);
-        Ok(self.source.acknowledge(&packed.step.moves).await?)
-    }
-
-    fn consume(&mut self, messages: usize) {
-        self.waiting.drain(..messages);
-        self.waiting_bytes = self
-            .waiting
-            .iter()
-            .map(|message| message.payload.len())
-            .sum();
-    }
-
-    /// The step was fenced: somebody else moved a position. Everything that waits of its
-    /// partitions is read again from where the database stands.
-    async fn read_positions_again(&mut self, packed: &Packed) -> Result<(), Leave> {
-        self.assembler().abandoned();
-        let mut found = Vec::new();
-        for position in &packed.step.moves {
-            let (source, partition) = (&position.source, position.partition);
-            loop {
-                match self
-                    .store
-                    .positions(source, &[(partition, position.from)])
-                    .await
-                {
-                    Ok(stored) => {
-                        found.extend(
-                            stored
-                                .iter()
-                                .map(|s| (source.clone(), s.partition, s.next_offset)),
-                        );
-                        break;
-                    }
-                    Err(error) => self.wait_out("reading positions", error).await?,
-                }
-            }
-            self.drop_waiting(source, partition);
-        }
-        tracing::info!(
-            partitions = found.len(),
-            "another sink was ahead, going on from the stored positions"
-        );
-        // A partition that is not ours any more stays away.
-        found.retain(|(source, partition, _)| {
-            self.positions.contains_key(&(source.clone(), *partition))
-        });
-        for (source, partition, next) in &found {
-            self.positions.insert((source.clone(), *partition), *next);
-        }
-        Ok(self.source.rewind(&found).await?)
+    fn count_waiting(&mut self) {
+        let bytes = self.waiting.iter().map(|message| message.payload.len());
+        self.waiting_bytes = bytes.sum();
     }
 
     /// Says once that the store is away, waits, and lets the caller try again.
@@ -436,9 +277,5 @@ impl Sink {
         if let Err(error) = self.store.housekeep().await {
             tracing::debug!(error = %chain(&error), "housekeeping was put off");
         }
-    }
-
-    fn assembler(&mut self) -> &mut Assembler {
-        self.assembler.as_mut().expect("only packing takes it")
     }
 }

@@ -34,7 +34,7 @@ impl Default for SinkSettings {
             limits: Limits::default(),
             encoding: ENCODINGS[0],
             step_points: 100_000,
-            step_bytes: 16 * 1024 * 1024,
+            step_bytes: 8 * 1024 * 1024,
             retry_first: Duration::from_millis(100),
             retry_longest: Duration::from_secs(5),
             cycles: None,

@@ -84,6 +84,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Brokers to begin with, as host:port,host:port."),
     row("kafka.topic", Some("topic"), Type::Text, Some("tidegauge"), KAFKA,
         "The topic."),
+    row("kafka.encoding", Some("encoding"), Type::Text, Some("json"), KAFKA,
+        "The encoding that the agent sends, json or compact; for the sink, that of messages whose header does not say it."),
     row("kafka.partitions", Some("partitions"), Type::Count, None, &[Agent],
         "Partitions of the topic if the agent has to make it; by default the broker's setting."),
     row("kafka.replication", Some("replication"), Type::Count, None, &[Agent],
@@ -131,13 +133,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
 
     row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink],
         "The consumer group; sinks of one group share the partitions."),
-    row("sink.encoding", Some("encoding"), Type::Text, Some("json"), &[Sink],
-        "The encoding of messages that have no tidegauge-encoding header."),
     row("sink.until_end", Some("until-end"), Type::Flag, None, &[Sink],
         "Stop when every partition has reached the end that it had at the start."),
     row("sink.step_points", None, Type::Count, Some("100000"), SINKS,
         "Points that one step commits at most."),
-    row("sink.step_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
+    row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
 
     row("limits.measurements", None, Type::Count, Some("1000"), SINKS,

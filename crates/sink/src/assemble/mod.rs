@@ -134,6 +134,7 @@ impl Assembler {
         }
         let blocks = self.packer.take_blocks();
         let (step, tally) = draft.finish(blocks, self.ledger.changes());
+        self.ledger.assume();
         Assembled::Packed(Box::new(Packed {
             step,
             consumed,
@@ -146,14 +147,15 @@ impl Assembler {
         self.ledger.learn(keys, rows);
     }
 
-    /// The last step was committed.
-    pub fn committed(&mut self) {
-        self.ledger.commit();
+    /// This step was not committed: what was assumed of it is read again.
+    pub fn abandoned(&mut self, step: &Step) {
+        self.ledger
+            .forget(step.ledger.iter().map(|change| &change.key));
     }
 
-    /// The last step was not committed, and what it was built from may be out of date.
-    pub fn abandoned(&mut self) {
-        self.ledger.forget_step();
+    /// Others may have changed the ledger: all of it is read again.
+    pub fn forget_ledger(&mut self) {
+        self.ledger = LedgerBook::default();
     }
 
     fn take(&mut self, message: &Message, slot: u32, draft: &mut StepDraft, needs: &mut Needs) {

@@ -143,10 +143,10 @@ fn an_abandoned_step_leaves_nothing() {
     assert!(book.changes().is_empty());
     assert_eq!(book.judge(&key(), 0, None, 0), Verdict::New);
     assert_eq!(book.changes()[0].expected_version, 0);
-    book.commit();
+    book.assume();
     assert_eq!(book.judge(&key(), 0, None, 0), Verdict::Repeat);
     assert_eq!(book.changes()[0].expected_version, 1);
-    book.forget_step();
+    book.forget([&key()].into_iter());
     assert!(!book.knows(&key()), "read again after a conflict");
 }
 
