@@ -84,6 +84,9 @@ impl Replayer {
             encoding: Some(letter.encoding.clone().into()),
             payload: letter.payload.clone().into(),
         };
+        // A letter of a point goes past the ledger, and what others wrote meanwhile is read again.
+        self.points.forget_ledger();
+        self.messages.forget_ledger();
         for _ in 0..MOST_ROUNDS {
             let Some(mut packed) = self.pack(letter, &message).await? else {
                 continue;
@@ -94,7 +97,8 @@ impl Replayer {
             if let Some(replayed) = self.apply(letter, &message, packed).await? {
                 return Ok(replayed);
             }
-            self.messages.abandoned();
+            self.points.forget_ledger();
+            self.messages.forget_ledger();
         }
         let doing = format!("replaying dead letter {}", letter.id);
         Err(StoreError::new(doing, ErrorClass::Outage)
@@ -141,13 +145,13 @@ impl Replayer {
             match self.store.apply(&packed.step).await {
                 Ok(Applied::Committed { rows, .. }) => {
                     // The ledger is read again for the next letter: others write meanwhile.
-                    self.messages.abandoned();
+                    self.messages.forget_ledger();
                     let rejected = packed.step.dead_letters.len() as u64;
                     return Ok(Some(Replayed::Stored { rows, rejected }));
                 }
                 Ok(Applied::LedgerMoved) => return Ok(None),
                 Ok(Applied::Fenced | Applied::Already) => {
-                    self.messages.abandoned();
+                    self.messages.forget_ledger();
                     return self.gone(letter).await.map(Some);
                 }
                 Err(error) if error.class() == ErrorClass::Data => {
@@ -158,7 +162,7 @@ impl Replayer {
                         return Err(error);
                     }
                     if packed.step.rows() == 0 {
-                        self.messages.abandoned();
+                        self.messages.forget_ledger();
                         let why = packed.step.dead_letters.last().map(why);
                         return Ok(Some(Replayed::Refused(why.unwrap_or_default())));
                     }
