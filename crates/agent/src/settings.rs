@@ -34,7 +34,7 @@ pub struct CollectSettings {
     pub first_at_once: bool,
     /// Stop after so many collections.
     pub cycles: Option<u64>,
-    /// How messages are encoded.
+    /// How messages are encoded; those that wait in the spool keep the encoding that they have.
     pub encoding: &'static dyn Encoding,
     /// No message is larger than this; collections above it become several messages.
     pub max_message_bytes: usize,
@@ -116,8 +116,6 @@ pub struct PublishSettings {
     pub topic: String,
     /// Who this agent is: the key of its messages, so that they stay in order in one partition.
     pub agent: AgentId,
-    /// How messages are encoded; it is told in a header.
-    pub encoding: &'static dyn Encoding,
     /// Partitions of the topic if it has to be made.
     pub partitions: i32,
     /// Replicas of each partition if the topic has to be made.
@@ -140,7 +138,6 @@ impl PublishSettings {
             kafka,
             topic: topic.into(),
             agent,
-            encoding: tidegauge_wire::ENCODINGS[0],
             partitions: 6,
             replication: 1,
             topic_config: BTreeMap::new(),

@@ -164,7 +164,6 @@ impl Broker for KafkaBroker {
             deliveries,
             topic: self.settings.topic.clone(),
             key: self.settings.agent.as_str().to_owned(),
-            encoding: tidegauge_wire::header_value(self.settings.encoding),
         }))
     }
 }
@@ -174,16 +173,21 @@ struct KafkaLink {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     topic: String,
     key: String,
-    encoding: String,
 }
 
 #[async_trait]
 impl Link for KafkaLink {
     fn send(&mut self, id: i64, payload: &[u8]) -> Result<(), NotSent> {
+        // The batch may be from a run with another encoding. One of a program that had others
+        // goes without a header; a sink that cannot read it keeps it as a dead letter.
+        let encoding = tidegauge_wire::header_value_of(payload);
+        let header = encoding
+            .as_deref()
+            .map(|value| (tidegauge_wire::HEADER, value.as_bytes()));
         let sent = self.producer.send(Outgoing {
             topic: &self.topic,
             key: self.key.as_bytes(),
-            headers: &[(tidegauge_wire::HEADER, self.encoding.as_bytes())],
+            headers: header.as_slice(),
             payload,
             token: id,
         });

@@ -21,7 +21,10 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let kafka = super::sink::kafka(settings)?;
     let topic = settings.required("kafka.topic")?;
     let state_dir = state_dir::prepare(settings)?;
-    let collect = super::host::collect_settings(settings, &state_dir)?;
+    let collect = CollectSettings {
+        encoding: super::sink::encoding(settings)?,
+        ..super::host::collect_settings(settings, &state_dir)?
+    };
     let number = |key: &str| {
         settings
             .count(key)

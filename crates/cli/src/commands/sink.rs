@@ -14,6 +14,7 @@ use tidegauge_sink::{
     Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus, UpkeepSettings,
 };
 use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
+use tidegauge_wire::Encoding;
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn shape(command: Command) -> Command {
@@ -141,6 +142,22 @@ pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
     })
 }
 
+/// What an agent sends, and what messages that do not say it are.
+pub(super) fn encoding(settings: &Settings) -> Result<&'static dyn Encoding, UsageError> {
+    let encoding = settings.required("kafka.encoding")?;
+    tidegauge_wire::by_name(encoding).ok_or_else(|| {
+        let known: Vec<&str> = tidegauge_wire::ENCODINGS
+            .iter()
+            .map(|known| known.name())
+            .collect();
+        let place = settings.place("kafka.encoding");
+        UsageError::one(format!(
+            "{place}: kafka.encoding: `{encoding}`: expected one of {}",
+            known.join(", ")
+        ))
+    })
+}
+
 pub(super) fn options(settings: &Settings) -> OpenOptions {
     let default = OpenOptions::default();
     OpenOptions {
@@ -155,45 +172,40 @@ pub(super) fn options(settings: &Settings) -> OpenOptions {
 }
 
 pub(super) fn sink_settings(settings: &Settings) -> Result<SinkSettings, UsageError> {
-    let encoding = settings.required("sink.encoding")?;
-    let encoding = tidegauge_wire::by_name(encoding).ok_or_else(|| {
-        let known: Vec<&str> = tidegauge_wire::ENCODINGS
-            .iter()
-            .map(|known| known.name())
-            .collect();
-        let place = settings.place("sink.encoding");
-        UsageError::one(format!(
-            "{place}: sink.encoding: `{encoding}`: expected one of {}",
-            known.join(", ")
-        ))
-    })?;
     let default = SinkSettings::default();
     let number = |key: &str, default: usize| settings.count(key).map_or(default, |n| n as usize);
     let size = |key: &str, default: usize| settings.bytes(key).map_or(default, |n| n as usize);
-    let seconds = |key: &str, default: u64| settings.duration(key).map_or(default, |d| d.as_secs());
-    let limits = default.limits;
     Ok(SinkSettings {
-        limits: Limits {
-            measurements: number("limits.measurements", limits.measurements),
-            fields_per_measurement: number(
-                "limits.fields_per_measurement",
-                limits.fields_per_measurement,
-            ),
-            series_per_host: number("limits.series_per_host", limits.series_per_host),
-            tags_per_point: number("limits.tags_per_point", limits.tags_per_point),
-            tag_bytes: size("limits.tag_bytes", limits.tag_bytes),
-            text_bytes: size("limits.text_bytes", limits.text_bytes),
-            message_bytes: size("limits.message_bytes", limits.message_bytes),
-            oldest_seconds: seconds("limits.oldest", limits.oldest_seconds),
-            ahead_seconds: seconds("limits.ahead", limits.ahead_seconds),
-        },
-        encoding,
+        limits: limits(settings),
+        encoding: encoding(settings)?,
         step_points: number("sink.step_points", default.step_points),
         step_bytes: size("sink.step_bytes", default.step_bytes),
         cycles: settings.count("general.cycles"),
         until_end: settings.flag("sink.until_end"),
         ..default
     })
+}
+
+/// The limits on what is accepted.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    let limits = Limits::default();
+    let number = |key: &str, default: usize| settings.count(key).map_or(default, |n| n as usize);
+    let size = |key: &str, default: usize| settings.bytes(key).map_or(default, |n| n as usize);
+    let seconds = |key: &str, default: u64| settings.duration(key).map_or(default, |d| d.as_secs());
+    Limits {
+        measurements: number("limits.measurements", limits.measurements),
+        fields_per_measurement: number(
+            "limits.fields_per_measurement",
+            limits.fields_per_measurement,
+        ),
+        series_per_host: number("limits.series_per_host", limits.series_per_host),
+        tags_per_point: number("limits.tags_per_point", limits.tags_per_point),
+        tag_bytes: size("limits.tag_bytes", limits.tag_bytes),
+        text_bytes: size("limits.text_bytes", limits.text_bytes),
+        message_bytes: size("limits.message_bytes", limits.message_bytes),
+        oldest_seconds: seconds("limits.oldest", limits.oldest_seconds),
+        ahead_seconds: seconds("limits.ahead", limits.ahead_seconds),
+    }
 }
 
 fn health(status: Arc<SinkStatus>) -> Health {

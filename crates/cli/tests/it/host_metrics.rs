@@ -1,4 +1,5 @@
-//! Scenario 1: host metrics, end to end, in either start order, on a topic that did not exist.
+//! Scenario 1: host metrics, end to end, in either start order and either encoding, on a topic that
+//! did not exist.
 
 use crate::program::{PATIENCE, Program, number, text};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,15 +7,15 @@ use tidegauge_testkit::{eventually, kafka, postgres_database, random_topic};
 
 #[test]
 fn agent_first_then_sink() {
-    end_to_end("host_metrics::agent_first_then_sink", true);
+    end_to_end("host_metrics::agent_first_then_sink", true, "json");
 }
 
 #[test]
 fn sink_first_then_agent() {
-    end_to_end("host_metrics::sink_first_then_agent", false);
+    end_to_end("host_metrics::sink_first_then_agent", false, "compact");
 }
 
-fn end_to_end(test: &str, agent_first: bool) {
+fn end_to_end(test: &str, agent_first: bool, encoding: &str) {
     let Some(brokers) = kafka(test) else { return };
     let Some(database) = postgres_database(test) else {
         return;
@@ -29,6 +30,8 @@ fn end_to_end(test: &str, agent_first: bool) {
             &brokers,
             "--topic",
             &topic,
+            "--encoding",
+            encoding,
             "--interval",
             "1s",
             "--state-dir",

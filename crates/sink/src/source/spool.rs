@@ -109,7 +109,7 @@ impl SpoolSource {
                 source: self.source.clone(),
                 partition: 0,
                 offset: entry.id,
-                encoding: None,
+                encoding: tidegauge_wire::header_value_of(&entry.payload).map(Bytes::from),
                 payload: Bytes::from(entry.payload),
             })
             .collect();
@@ -160,4 +160,46 @@ impl Source for SpoolSource {
     }
 
     async fn close(&mut self, _deadline: Duration) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegauge_spool::{NewBatch, SpoolSettings};
+
+    #[test]
+    fn an_entry_is_of_the_encoding_that_it_was_written_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bounds = SpoolSettings {
+            max_bytes: 1 << 20,
+            max_age_us: i64::MAX,
+        };
+        let (spool, _) = Spool::open(&folder.path().join("spool.db"), bounds, 1).expect("a spool");
+        spool.begin_epoch(1).expect("an epoch");
+        for payload in [&b"{\"v\":1,"[..], b"\x08\x01", b"something else"] {
+            let (epoch, sequence) = spool.next();
+            let batch = NewBatch {
+                epoch,
+                sequence,
+                payload,
+                tells_drops_through: None,
+                now_us: 1,
+            };
+            spool.append(batch).expect("appended");
+        }
+        let mut source = SpoolSource {
+            source: SourceId::spool(spool.id()),
+            spool,
+            appended: Arc::default(),
+            given: -1,
+            assigned: true,
+            begin: 0,
+        };
+        let Some(SourceEvent::Messages(messages)) = source.read().expect("readable") else {
+            panic!("there are messages");
+        };
+        let encodings: Vec<_> = messages.iter().map(|m| m.encoding.as_deref()).collect();
+        let expected = [Some(&b"json/1"[..]), Some(b"compact/1"), None];
+        assert_eq!(encodings, expected);
+    }
 }
