@@ -12,6 +12,7 @@ mod bisect;
 mod error;
 mod ledger;
 mod message;
+mod replay;
 mod retry;
 mod run;
 mod settings;
@@ -21,6 +22,7 @@ pub mod upkeep;
 
 pub use error::SinkError;
 pub use message::Message;
+pub use replay::{Replayed, Replayer};
 pub use run::{Finished, Sink};
 pub use settings::SinkSettings;
 pub use source::{KafkaSource, KafkaSourceSettings, Source, SourceEvent, SpoolSource};

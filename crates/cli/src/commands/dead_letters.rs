@@ -1,123 +1,191 @@
-//! `tidegauge dead-letters list`.
+//! `tidegauge dead-letters`: list, show, export, replay, delete.
+
+mod print;
+mod select;
 
 use crate::settings::{Settings, UsageError};
+use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
+use select::{Pages, filter};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tidegauge_model::Reason;
-use tidegauge_store::{DeadLetterFilter, DeadLetterRow, open_store};
+use tidegauge_sink::{Replayed, Replayer, SinkSettings};
+use tidegauge_store::{DeadLetterFilter, Store, open_store};
 
 pub(super) fn shape(command: Command) -> Command {
-    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    command.subcommand_required(true).subcommand(
-        Command::new("list")
-            .about("The newest ones: where they came from and why they were not stored")
-            .arg(
-                Arg::new("reason")
-                    .long("reason")
-                    .value_name("WORD")
-                    .value_parser(reasons)
-                    .help("Only with this reason"),
-            )
-            .arg(
-                Arg::new("of")
-                    .long("of")
-                    .value_name("TOPIC")
-                    .help("Only of this topic"),
-            )
-            .arg(
-                Arg::new("limit")
-                    .long("limit")
-                    .value_name("NUMBER")
-                    .value_parser(clap::value_parser!(u32))
-                    .default_value("100")
-                    .help("At most so many"),
-            )
-            .arg(
-                Arg::new("format")
-                    .long("format")
-                    .value_name("WORD")
-                    .value_parser(["table", "json"])
-                    .default_value("table")
-                    .help("How they are printed"),
-            ),
-    )
+    let list = Command::new("list")
+        .about("The newest ones: where they came from and why they were not stored")
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .value_name("NUMBER")
+                .value_parser(clap::value_parser!(u32).range(1..))
+                .default_value("100")
+                .help("At most so many"),
+        )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("WORD")
+                .value_parser(["table", "json"])
+                .default_value("table")
+                .help("How they are printed"),
+        );
+    let show = Command::new("show")
+        .about("All about one, with its message")
+        .arg(
+            Arg::new("id")
+                .value_name("ID")
+                .required(true)
+                .value_parser(clap::value_parser!(i64))
+                .help("Its number"),
+        );
+    let export = Command::new("export")
+        .about("Write them to a new file, one JSON object per line")
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The file; it must not be there"),
+        );
+    let replay = Command::new("replay").about(
+        "Store their messages the usual way, after a fix; what is stored is taken out of the list",
+    );
+    let delete = Command::new("delete").about("Delete them for good");
+    command
+        .subcommand_required(true)
+        .subcommand(select::with_filters(list))
+        .subcommand(show)
+        .subcommand(select::with_filters(export))
+        .subcommand(select::with_filters_or_all(replay))
+        .subcommand(select::with_filters_or_all(delete))
 }
 
 pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let Some(("list", matches)) = matches.subcommand() else {
-        return Err(UsageError::one("there is only `dead-letters list`").into());
-    };
-    let filter = DeadLetterFilter {
-        reason: matches
-            .get_one::<String>("reason")
-            .and_then(|word| Reason::parse(word)),
-        topic: matches.get_one::<String>("of").cloned(),
-        limit: matches
-            .get_one::<u32>("limit")
-            .map_or(100, |limit| *limit as usize),
-        ..DeadLetterFilter::default()
-    };
-    let mut store = open_store(
+    let (name, matches) = matches.subcommand().expect("clap asks for one");
+    let store = open_store(
         &super::store::url(settings)?,
         &super::sink::options(settings),
     )?;
-    let letters = super::runtime(1)?.block_on(store.dead_letters(&filter))?;
-    let json = matches
-        .get_one::<String>("format")
-        .is_some_and(|format| format == "json");
-    print(&letters, json)?;
+    super::runtime(2)?.block_on(async {
+        match name {
+            "list" => list(store, matches).await,
+            "show" => show(store, matches).await,
+            "export" => export(store, matches).await,
+            "replay" => replay(store, settings, matches).await,
+            _ => delete(store, matches).await,
+        }
+    })
+}
+
+async fn list(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let limit = matches.get_one::<u32>("limit").copied().unwrap_or(100);
+    let filter = DeadLetterFilter {
+        limit: limit as usize,
+        ..filter(matches)?
+    };
+    let letters = store.dead_letters(&filter).await?;
+    let format = matches.get_one::<String>("format");
+    match format.is_some_and(|format| format == "json") {
+        true => print::lines(&letters)?,
+        false => print::table(&letters),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print(letters: &[DeadLetterRow], json: bool) -> anyhow::Result<()> {
-    if json {
-        for letter in letters {
-            let line = serde_json::json!({
-                "id": letter.id,
-                "stored": super::time(letter.stored_us),
-                "topic": letter.topic,
-                "partition": letter.partition,
-                "offset": letter.offset,
-                "index": letter.index,
-                "reason": letter.reason,
-                "detail": letter.detail,
-                "encoding": letter.encoding,
-                "payload": String::from_utf8_lossy(&letter.payload),
-            });
-            println!("{}", serde_json::to_string(&line)?);
+async fn show(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
+    let filter = DeadLetterFilter {
+        ids: vec![id],
+        ..DeadLetterFilter::default()
+    };
+    let Some(letter) = store.dead_letters(&filter).await?.pop() else {
+        return Err(UsageError::one(format!("there is no dead letter {id}")).into());
+    };
+    print::whole(&letter);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let path = matches
+        .get_one::<PathBuf>("to")
+        .expect("clap asks for a file");
+    let mut pages = Pages::of(filter(matches)?);
+    let file = File::create_new(path).with_context(|| format!("making {}", path.display()))?;
+    let mut file = BufWriter::new(file);
+    let mut count = 0;
+    while let Some(letters) = pages.next(store.as_mut()).await? {
+        count += letters.len();
+        for letter in &letters {
+            serde_json::to_writer(&mut file, &print::object(letter))
+                .and_then(|()| file.write_all(b"\n").map_err(serde_json::Error::io))
+                .with_context(|| format!("writing {}", path.display()))?;
         }
-        return Ok(());
     }
-    if letters.is_empty() {
-        println!("there are no dead letters");
-        return Ok(());
+    let file = file.into_inner().map_err(|error| error.into_error());
+    file.and_then(|file| file.sync_all())
+        .with_context(|| format!("writing {}", path.display()))?;
+    print::line(&format!("{count} exported to {}", path.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay(
+    store: Box<dyn Store>,
+    settings: &Settings,
+    matches: &ArgMatches,
+) -> anyhow::Result<ExitCode> {
+    let mut pages = Pages::of(filter(matches)?);
+    let limits = super::sink::limits(settings);
+    let sink = SinkSettings {
+        limits,
+        ..SinkSettings::default()
+    };
+    let mut replayer = Replayer::new(store, sink);
+    let (mut stored, mut stored_rows, mut split, mut refused, mut gone) = (0, 0, 0, 0, 0);
+    while let Some(letters) = pages.next(replayer.store()).await? {
+        for letter in &letters {
+            match replayer.replay(letter).await? {
+                Replayed::Stored { rows, rejected } => {
+                    stored += 1;
+                    stored_rows += rows;
+                    split += rejected;
+                }
+                Replayed::Refused(why) => {
+                    refused += 1;
+                    print::line(&format!("{} stays: {}", letter.id, print::one_line(&why)));
+                }
+                Replayed::Gone => gone += 1,
+            }
+        }
     }
-    let mut table = super::table();
-    table.set_header([
-        "id",
-        "stored",
-        "topic",
-        "partition",
-        "offset",
-        "point",
-        "reason",
-        "detail",
-    ]);
-    for letter in letters {
-        table.add_row([
-            letter.id.to_string(),
-            super::time(letter.stored_us),
-            letter.topic.clone(),
-            letter.partition.to_string(),
-            letter.offset.to_string(),
-            letter
-                .index
-                .map_or_else(|| "all".to_owned(), |index| index.to_string()),
-            letter.reason.clone(),
-            letter.detail.clone(),
-        ]);
+    print::line(&format!(
+        "{stored} replayed, which made {stored_rows} rows; {refused} stay"
+    ));
+    if split > 0 {
+        print::line(&format!(
+            "{split} of their points cannot be stored and are dead letters of their own now"
+        ));
     }
-    println!("{table}");
-    Ok(())
+    if gone > 0 {
+        print::line(&format!("{gone} were replayed or deleted by somebody else"));
+    }
+    Ok(match refused + split {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+async fn delete(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let mut pages = Pages::of(filter(matches)?);
+    let mut deleted = 0;
+    while let Some(letters) = pages.next(store.as_mut()).await? {
+        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        deleted += store.delete_dead_letters(&ids).await?;
+    }
+    print::line(&format!("{deleted} deleted"));
+    Ok(ExitCode::SUCCESS)
 }

@@ -45,6 +45,7 @@ use For::{Agent, Check, Collect, Dashboard, DeadLetters, Query, Sink, Store, Up}
 const AGENTS: &[For] = &[Up, Agent];
 const HOSTS: &[For] = &[Up, Agent, Collect];
 const SINKS: &[For] = &[Up, Sink];
+const LIMITS: &[For] = &[Up, Sink, DeadLetters];
 const KAFKA: &[For] = &[Agent, Sink];
 const STORES: &[For] = &[Sink, Query, Dashboard, Store, DeadLetters];
 const CHECKS: &[For] = &[Up, Agent, Check];
@@ -140,23 +141,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
 
-    row("limits.measurements", None, Type::Count, Some("1000"), SINKS,
+    row("limits.measurements", None, Type::Count, Some("1000"), LIMITS,
         "Measurements in one store."),
-    row("limits.fields_per_measurement", None, Type::Count, Some("500"), SINKS,
+    row("limits.fields_per_measurement", None, Type::Count, Some("500"), LIMITS,
         "Fields of one measurement."),
-    row("limits.series_per_host", None, Type::Count, Some("100000"), SINKS,
+    row("limits.series_per_host", None, Type::Count, Some("100000"), LIMITS,
         "Series of one host."),
-    row("limits.tags_per_point", None, Type::Count, Some("32"), SINKS,
+    row("limits.tags_per_point", None, Type::Count, Some("32"), LIMITS,
         "Tags of one point."),
-    row("limits.tag_bytes", None, Type::Bytes, Some("1KiB"), SINKS,
+    row("limits.tag_bytes", None, Type::Bytes, Some("1KiB"), LIMITS,
         "Bytes of one tag's text."),
-    row("limits.text_bytes", None, Type::Bytes, Some("16KiB"), SINKS,
+    row("limits.text_bytes", None, Type::Bytes, Some("16KiB"), LIMITS,
         "Bytes of one text value."),
-    row("limits.message_bytes", None, Type::Bytes, Some("16MiB"), SINKS,
+    row("limits.message_bytes", None, Type::Bytes, Some("16MiB"), LIMITS,
         "Bytes of one message."),
-    row("limits.oldest", None, Type::Duration, Some("400d"), SINKS,
+    row("limits.oldest", None, Type::Duration, Some("400d"), LIMITS,
         "How old a sample may be when it arrives."),
-    row("limits.ahead", None, Type::Duration, Some("1h"), SINKS,
+    row("limits.ahead", None, Type::Duration, Some("1h"), LIMITS,
         "How far ahead of the sink's clock a sample may be."),
 
     row("log.format", Some("log-format"), Type::Choice(&["text", "json"]), Some("text"),

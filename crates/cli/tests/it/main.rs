@@ -10,6 +10,7 @@
 mod bad_messages;
 mod command_line;
 mod crashes;
+mod dead_letters;
 mod host_metrics;
 mod network_gone;
 mod produce;
