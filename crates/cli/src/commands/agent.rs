@@ -6,10 +6,12 @@ use crate::{progress, serve, shutdown, state_dir};
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegauge_agent::{
     AgentStatus, CollectSettings, PublishSettings, PublishState, collect, describe_metrics, publish,
 };
 use tidegauge_model::{Clock, SystemClock};
+use tidegauge_spool::Spool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -81,13 +83,10 @@ async fn work(
         clock,
         appended,
         status.clone(),
-        cancel,
+        cancel.clone(),
     )
     .await;
-    // What was collected last is still sent, if the broker is there (D12).
-    if status.figures().publish == PublishState::Connected {
-        super::host::emptied(&spool).await;
-    }
+    send_the_rest(&spool, &status, &cancel).await;
     end.cancel();
     published.await??;
     for task in tasks {
@@ -98,10 +97,24 @@ async fn work(
     tracing::info!(
         batches = figures.batches,
         acknowledged = figures.acknowledged_batches,
-        waiting = figures.spool.batches,
+        waiting = spool.stats()?.entries,
         "stopped"
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was collected last is still sent (D12): in a moment after a signal, and with the time that
+/// it takes to find the broker after the given number of collections.
+async fn send_the_rest(spool: &Spool, status: &AgentStatus, cancel: &CancellationToken) {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    if !cancel.is_cancelled() {
+        tokio::select! {
+            () = super::host::emptied(spool, PATIENCE) => {}
+            () = cancel.cancelled() => {}
+        }
+    } else if !matches!(status.figures().publish, PublishState::Away { .. }) {
+        super::host::emptied(spool, super::host::MOMENT).await;
+    }
 }
 
 fn health(status: AgentStatus) -> Health {

@@ -99,15 +99,17 @@ pub(super) fn spool(settings: &Settings, state_dir: &Path, now_us: i64) -> anyho
     Ok(spool)
 }
 
-/// Waits until what is in the spool was taken, but not for long: the spool keeps it.
-pub(super) async fn emptied(spool: &Spool) {
-    const DEADLINE: Duration = Duration::from_secs(3);
+/// How long a stop waits for what is in the spool to be taken.
+pub(super) const MOMENT: Duration = Duration::from_secs(3);
+
+/// Waits until what is in the spool was taken, but not longer: the spool keeps it.
+pub(super) async fn emptied(spool: &Spool, deadline: Duration) {
     let empty = async {
         while spool.stats().is_ok_and(|stats| stats.entries > 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if tokio::time::timeout(DEADLINE, empty).await.is_err() {
+    if tokio::time::timeout(deadline, empty).await.is_err() {
         tracing::info!("some batches stay in the spool for the next start");
     }
 }

@@ -1,7 +1,7 @@
 //! Scenario 1: host metrics, end to end, in either start order and either encoding, on a topic that
 //! did not exist.
 
-use crate::program::{PATIENCE, Program, number, text};
+use crate::program::{PATIENCE, Program, command, number, text};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegauge_testkit::{eventually, kafka, postgres_database, random_topic};
 
@@ -13,6 +13,36 @@ fn agent_first_then_sink() {
 #[test]
 fn sink_first_then_agent() {
     end_to_end("host_metrics::sink_first_then_agent", false, "compact");
+}
+
+/// A given number of collections on a topic that does not exist yet: all of them arrive.
+#[test]
+fn cycles_and_end() {
+    const TEST: &str = "host_metrics::cycles_and_end";
+    let Some(brokers) = kafka(TEST) else { return };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let topic = random_topic("cycles");
+    let state = tempfile::tempdir().unwrap();
+    let kafka = ["--brokers", &brokers, "--topic", &topic];
+    let agent = command(&["agent", "--interval", "200ms", "--cycles", "3"])
+        .args(kafka)
+        .args(["--state-dir", text(state.path())])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&agent.stderr).into_owned();
+    assert!(
+        agent.status.success() && said.contains("waiting=0"),
+        "{said}"
+    );
+    let sink = command(&["sink", "--until-end", "--group", &topic])
+        .args(kafka)
+        .args(["--store", &database.url])
+        .status()
+        .unwrap();
+    assert!(sink.success());
+    assert_eq!(number(&database, "select count(*) from load"), Some(3));
 }
 
 fn end_to_end(test: &str, agent_first: bool, encoding: &str) {
