@@ -1,12 +1,13 @@
 //! Databases behind two narrow traits: [`Store`] commits steps, [`Reader`] answers queries.
 //!
-//! A database is one folder (`postgres/`, `sqlite/`) and one row in [`STORES`]; none imports
+//! A database is one folder (`postgres/`, `mysql/`, `sqlite/`) and one row in [`STORES`]; none imports
 //! another, and all pass the same conformance suite (S7). The caller sees no SQL.
 
 mod catalog;
 mod contract;
 mod error;
 mod ledger;
+pub mod mysql;
 mod open;
 pub mod postgres;
 mod reader;

@@ -3,7 +3,7 @@
 //! Opening checks the URL and connects to nothing: the first call does, and it may be repeated
 //! for as long as the database is away (D8).
 
-use crate::{ErrorClass, Reader, Store, StoreError, postgres, sqlite};
+use crate::{ErrorClass, Reader, Store, StoreError, mysql, postgres, sqlite};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,12 @@ pub const STORES: &[StoreEntry] = &[
         form: "postgres://user:password@host:5432/database",
         store: postgres::open_store,
         reader: postgres::open_reader,
+    },
+    StoreEntry {
+        schemes: &["mysql"],
+        form: "mysql://user:password@host:3306/database",
+        store: mysql::open_store,
+        reader: mysql::open_reader,
     },
     StoreEntry {
         schemes: &["sqlite"],

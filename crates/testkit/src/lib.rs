@@ -9,6 +9,7 @@
 mod database;
 mod eventually;
 mod host_tree;
+mod mysql;
 pub mod proxy;
 pub mod servers;
 mod services;
@@ -17,6 +18,7 @@ mod skips;
 pub use database::{Database, postgres_database, postgres_query};
 pub use eventually::{eventually, eventually_async};
 pub use host_tree::HostTree;
+pub use mysql::{MysqlDatabase, mysql_database, mysql_query};
 pub use services::{KafkaListeners, kafka, kafka_listeners, random_topic};
 pub use skips::{SKIPS_FILE, skip};
 

@@ -10,6 +10,7 @@
 //! | `TEST_KAFKA_SASL` | `host:port` of a TLS listener with SASL (user `alice`, see `servers::kafka`) |
 //! | `TEST_KAFKA_CERTIFICATES` | folder with `ca.pem`, `client.pem`, `client.key` for the two |
 //! | `TEST_POSTGRES` | URL of a user who may create databases |
+//! | `TEST_MYSQL` | the same for a server that speaks the MySQL protocol |
 //! | `TIDEGAUGE_SERVICES_TOKEN` | mark of the servers that were started for this run |
 //!
 //! A test writes only to the server that was meant: with the token set, the cluster id of the

@@ -1,6 +1,7 @@
-//! The shared servers of a test run or of a developer's shell: one Kafka, one PostgreSQL.
+//! The shared servers of a test run or of a developer's shell: one Kafka, one PostgreSQL,
+//! and one MariaDB where it is published for the machine.
 //!
-//! Both carry one random token (the cluster's id, a table), so that no test writes to servers that
+//! All carry one random token (the cluster's id, a table), so that no test writes to servers that
 //! it was not meant for. `up` leaves them running and notes them in `target/services/run.json`.
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use tidegauge_testkit::postgres_query;
 use tidegauge_testkit::servers::{
-    Distribution, FetchError, KafkaOptions, KafkaServer, Lifetime, Place, PostgresOptions,
-    PostgresServer, SERVICES_FOLDER, WAYS_TO_GET_SERVERS, is_running, random_cluster_id,
-    stop_by_id,
+    Distribution, FetchError, KafkaOptions, KafkaServer, Lifetime, MariadbOptions, MariadbServer,
+    Place, PostgresOptions, PostgresServer, SERVICES_FOLDER, WAYS_TO_GET_SERVERS, is_running,
+    random_cluster_id, stop_by_id,
 };
+use tidegauge_testkit::{mysql_query, postgres_query};
 
 use crate::run::{CannotTry, root, target};
 
@@ -24,11 +25,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Environment variables for the tests, by name.
 pub(crate) type Environment = BTreeMap<String, String>;
 
-/// The running pair. Dropped, it ends unless it was started to stay.
+/// The running servers. Dropped, they end unless they were started to stay.
 #[derive(Debug)]
 pub(crate) struct Servers {
     kafka: KafkaServer,
     postgres: PostgresServer,
+    mariadb: Option<MariadbServer>,
     token: String,
     distribution: Distribution,
 }
@@ -36,10 +38,12 @@ pub(crate) struct Servers {
 /// What `up` writes down for `down` and `status`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
-    /// Holds the data of both; the working folder of their processes lies in it.
+    /// Holds the data of all; the working folder of their processes lies in it.
     folder: PathBuf,
     kafka: u32,
     postgres: u32,
+    #[serde(default)]
+    mariadb: Option<u32>,
     environment: Environment,
 }
 
@@ -63,6 +67,17 @@ impl Servers {
              insert into tidegauge_services values ('{token}')"
         );
         postgres_query(postgres.url(), &mark).context("mark the database server")?;
+        let mariadb = MariadbServer::start(
+            distribution,
+            &MariadbOptions {
+                place: Place::Kept(folder.join("mariadb")),
+                lifetime,
+                ..MariadbOptions::default()
+            },
+        )?;
+        if let Some(mariadb) = &mariadb {
+            mysql_query(&mariadb.url(), &mark).context("mark the MariaDB server")?;
+        }
         let kafka = KafkaServer::start(
             distribution,
             &KafkaOptions {
@@ -75,6 +90,7 @@ impl Servers {
         Ok(Self {
             kafka,
             postgres,
+            mariadb,
             token,
             distribution: distribution.clone(),
         })
@@ -89,7 +105,7 @@ impl Servers {
     pub(crate) fn environment(&self) -> Environment {
         let listeners = self.kafka.listeners();
         let folder = self.distribution.folder().display().to_string();
-        [
+        let mut environment: Environment = [
             ("TEST_KAFKA", listeners.plaintext.clone()),
             ("TEST_KAFKA_SSL", listeners.ssl.clone()),
             ("TEST_KAFKA_SASL", listeners.sasl_ssl.clone()),
@@ -102,7 +118,10 @@ impl Servers {
             ("TIDEGAUGE_SERVICES_TOKEN", self.token.clone()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .into();
+        let mariadb = self.mariadb.as_ref().map(MariadbServer::url);
+        environment.extend(mariadb.map(|url| ("TEST_MYSQL".to_owned(), url)));
+        environment
     }
 }
 
@@ -153,6 +172,7 @@ pub(crate) fn up() -> anyhow::Result<bool> {
             .postgres
             .process_id()
             .context("PostgreSQL has ended")?,
+        mariadb: servers.mariadb.as_ref().and_then(MariadbServer::process_id),
         environment: servers.environment(),
     };
     let text = serde_json::to_string_pretty(&run).context("write down the servers")?;
@@ -173,16 +193,18 @@ pub(crate) fn down() -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// `cargo xtask services status`: 0 when both run, else 1.
+/// `cargo xtask services status`: 0 when all run, else 1.
 pub(crate) fn status() -> anyhow::Result<bool> {
     let Some(run) = read_run()? else {
         println!("none were started");
         return Ok(false);
     };
-    for (name, id, variable) in [
+    let mut servers = vec![
         ("kafka", run.kafka, "TEST_KAFKA"),
         ("postgres", run.postgres, "TEST_POSTGRES"),
-    ] {
+    ];
+    servers.extend(run.mariadb.map(|id| ("mariadb", id, "TEST_MYSQL")));
+    for (name, id, variable) in servers {
         let state = if run.owns(id) { "runs" } else { "has ended" };
         let place = run.environment.get(variable).map_or("", String::as_str);
         println!("{name} {state}, process {id}, {place}");
@@ -192,7 +214,8 @@ pub(crate) fn status() -> anyhow::Result<bool> {
 
 impl Run {
     fn all_run(&self) -> bool {
-        self.owns(self.kafka) && self.owns(self.postgres)
+        let others = [self.kafka, self.postgres].into_iter();
+        others.chain(self.mariadb).all(|id| self.owns(id))
     }
 
     /// Whether `id` is still the process that was started: ids are used again, folders are not.
@@ -201,7 +224,9 @@ impl Run {
     }
 
     fn stop(&self) -> anyhow::Result<()> {
-        for (id, with_interrupt) in [(self.kafka, false), (self.postgres, true)] {
+        let kafka_and_postgres = [(self.kafka, false), (self.postgres, true)].into_iter();
+        let mariadb = self.mariadb.map(|id| (id, false));
+        for (id, with_interrupt) in kafka_and_postgres.chain(mariadb) {
             if self.owns(id) {
                 stop_by_id(id, with_interrupt, STOP_WITHIN)?;
             }

@@ -131,7 +131,7 @@ impl Selection {
 /// The servers of this run, and the variables that lead to them. Servers that the caller's
 /// variables name are used as they are.
 fn servers(options: &Options, folder: &Path) -> anyhow::Result<(Option<Servers>, Environment)> {
-    let given = ["TEST_KAFKA", "TEST_POSTGRES"].map(std::env::var_os);
+    let given = ["TEST_KAFKA", "TEST_POSTGRES", "TEST_MYSQL"].map(std::env::var_os);
     if !options.services || given.iter().any(Option::is_some) {
         return Ok((None, Environment::new()));
     }

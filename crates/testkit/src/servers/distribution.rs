@@ -17,15 +17,16 @@ pub const SERVICES_FOLDER: &str = "TIDEGAUGE_SERVICES";
 
 /// What somebody without Java and Maven can do.
 pub const WAYS_TO_GET_SERVERS: &str = "\
-tests need Kafka and PostgreSQL; there are three ways to have them:
+tests need Kafka, PostgreSQL and MariaDB; there are three ways to have them:
   1. install Java 17 or newer and Maven: the servers are fetched and started by themselves
      (Debian: apt-get install default-jdk-headless maven xz-utils)
-  2. set TEST_KAFKA=host:port and TEST_POSTGRES=postgres://user@host:port/database to servers you have
+  2. set TEST_KAFKA=host:port, TEST_POSTGRES=postgres://user@host:port/database and
+     TEST_MYSQL=mysql://user:password@host:port/database to servers you have
   3. docker compose up --detach --wait, and the variables that CONTRIBUTING.md lists";
 
 const COMPLETE: &str = "complete";
 
-/// A fetched folder: `kafka/*.jar` and `postgres/bin/…`.
+/// A fetched folder: `kafka/*.jar`, `postgres/bin/…` and, on Linux x86-64, `mariadb/bin/…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
     folder: PathBuf,
@@ -115,6 +116,7 @@ impl Distribution {
         }
         run_maven(&pom, &partial, platform)?;
         unpack_postgres(&partial)?;
+        unpack_mariadb(&partial)?;
         let complete = partial.join(COMPLETE);
         fs::write(&complete, "").map_err(at(&complete))?;
         fs::rename(&partial, &distribution.folder).map_err(at(&distribution.folder))?;
@@ -137,6 +139,13 @@ impl Distribution {
     #[must_use]
     pub fn postgres(&self) -> PathBuf {
         self.folder.join("postgres")
+    }
+
+    /// The folder with `bin/mariadbd`, where one is published for this machine.
+    #[must_use]
+    pub fn mariadb(&self) -> Option<PathBuf> {
+        let folder = self.folder.join("mariadb");
+        folder.exists().then_some(folder)
     }
 
     fn is_complete(&self) -> bool {
@@ -196,6 +205,32 @@ fn unpack_postgres(folder: &Path) -> Result<(), FetchError> {
         )?;
     }
     fs::remove_dir_all(&archives).map_err(at(&archives))
+}
+
+/// The archive has `bin`, `scripts` and `share` somewhere below its top, without the right to run.
+fn unpack_mariadb(folder: &Path) -> Result<(), FetchError> {
+    use std::os::unix::fs::PermissionsExt;
+    let archive = folder.join("mariadb-archive");
+    if !archive.exists() {
+        return Ok(());
+    }
+    let mut top = archive.clone();
+    while !top.join("bin").exists() {
+        let mut entries = fs::read_dir(&top).map_err(at(&top))?;
+        let entry = entries.next().transpose().map_err(at(&top))?;
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no folder bin below");
+        top = entry.ok_or_else(missing).map_err(at(&archive))?.path();
+    }
+    let target = folder.join("mariadb");
+    fs::rename(&top, &target).map_err(at(&top))?;
+    for programs in ["bin", "scripts"].map(|name| target.join(name)) {
+        for entry in fs::read_dir(&programs).map_err(at(&programs))? {
+            let program = entry.map_err(at(&programs))?.path();
+            let may_run = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&program, may_run).map_err(at(&program))?;
+        }
+    }
+    fs::remove_dir_all(&archive).map_err(at(&archive))
 }
 
 fn run(tool: &'static str, command: &mut Command) -> Result<(), FetchError> {

@@ -1,4 +1,4 @@
-//! Real Kafka and PostgreSQL on loopback, for tests that stop, kill and restart their server.
+//! Real Kafka, PostgreSQL and MariaDB on loopback, for tests that stop, kill and restart their server.
 //!
 //! Each server has its own folder and ports, keeps both over a restart, and ends when its value is
 //! dropped or this process dies. Nothing is fetched here but by [`Distribution::fetch`]. Most tests
@@ -9,6 +9,7 @@ mod distribution;
 mod folder;
 mod kafka;
 mod kafka_metadata;
+mod mariadb;
 mod port;
 mod postgres;
 mod process;
@@ -17,6 +18,7 @@ pub use distribution::{Distribution, FetchError, SERVICES_FOLDER, WAYS_TO_GET_SE
 pub use folder::Place;
 pub use kafka::{KafkaOptions, KafkaServer, USERS, random_cluster_id};
 pub use kafka_metadata::{KafkaMetadata, kafka_metadata};
+pub use mariadb::{MariadbOptions, MariadbServer};
 pub use port::free_port;
 pub use postgres::{PostgresOptions, PostgresServer};
 pub use process::{Lifetime, is_running, stop_by_id};

@@ -1,0 +1,146 @@
+//! Dead letters: stored as part of a step, listed, and taken out.
+
+use super::connect::{PACKET_BYTES, Session, value};
+use super::errors;
+use super::values::{push_bytes, push_text, push_time, text, time_us};
+use crate::{DeadLetterFilter, DeadLetterRow, Step, StoreError};
+use mysql_async::Row;
+
+/// Dead letters that are listed when no number is given.
+const DEFAULT_LIST: usize = 100;
+
+/// The statements that store the dead letters of a step, each of about a packet's size.
+pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
+    let head = "insert into `dead_letter` (`source`, `topic`, `partition`, `message_offset`,
+         `point_index`, `reason`, `detail`, `encoding`, `payload`) values ";
+    let mut statements: Vec<String> = Vec::new();
+    for letter in &step.dead_letters {
+        let moved = step.moves.get(letter.slot as usize).ok_or_else(|| {
+            errors::unexpected(
+                "storing dead letters",
+                "a dead letter's slot is none of the step's",
+            )
+        })?;
+        let mut row = String::with_capacity(letter.payload.len() * 2 + 512);
+        row.push('(');
+        for text in [moved.source.as_str(), moved.source.label()] {
+            push_text(&mut row, text);
+            row.push(',');
+        }
+        let index = letter.index.map_or("null".to_owned(), |at| at.to_string());
+        row.push_str(&format!("{},{},{index},", moved.partition, letter.offset));
+        for text in [letter.reason.as_str(), &letter.detail, &letter.encoding] {
+            push_text(&mut row, text);
+            row.push(',');
+        }
+        push_bytes(&mut row, &letter.payload);
+        row.push(')');
+        match statements.last_mut() {
+            Some(statement) if statement.len() + row.len() < PACKET_BYTES => {
+                statement.push(',');
+                statement.push_str(&row);
+            }
+            _ => statements.push(format!("{head}{row}")),
+        }
+    }
+    Ok(statements)
+}
+
+/// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so
+/// for the others they are looked up from there on downwards.
+pub(super) async fn list(
+    session: &mut Session,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<DeadLetterRow>, StoreError> {
+    let doing = "reading the dead letters";
+    let limit = match filter.limit {
+        0 => DEFAULT_LIST,
+        limit => limit,
+    };
+    let mut conditions = vec!["true".to_owned()];
+    if !filter.ids.is_empty() {
+        let ids: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
+        conditions.push(format!("d.`id` in ({})", ids.join(", ")));
+    }
+    if let Some(reason) = filter.reason {
+        conditions.push(format!("d.`reason` = {}", text(reason.as_str())));
+    }
+    if let Some(topic) = &filter.topic {
+        conditions.push(format!("d.`topic` = {}", text(topic)));
+    }
+    for (bound, sign) in [(filter.since_us, ">="), (filter.until_us, "<")] {
+        let mut literal = String::new();
+        if bound.is_some_and(|time_us| push_time(&mut literal, time_us)) {
+            conditions.push(format!("d.`stored` {sign} {literal}"));
+        }
+    }
+    if let Some(below) = filter.below {
+        conditions.push(format!("d.`id` < {below}"));
+    }
+    let sql = format!(
+        "select d.`id`, d.`stored`, d.`source`, d.`topic`, d.`partition`, d.`message_offset`,
+         d.`point_index`, d.`reason`, d.`detail`, d.`encoding`,
+         case when d.`point_index` is null or length(d.`payload`) > 0 then d.`payload`
+         else coalesce((select h.`payload` from `dead_letter` h where h.`id` < d.`id`
+              and h.`source` = d.`source` and h.`partition` = d.`partition`
+              and h.`message_offset` = d.`message_offset` and length(h.`payload`) > 0
+              order by h.`id` desc limit 1), d.`payload`) end
+         from `dead_letter` d where {} order by d.`id` desc limit {limit}",
+        conditions.join(" and ")
+    );
+    let rows = session.query(doing, &sql).await?;
+    rows.iter().map(|row| letter(doing, row)).collect()
+}
+
+fn letter(doing: &str, row: &Row) -> Result<DeadLetterRow, StoreError> {
+    let stored_us = row.as_ref(1).and_then(time_us);
+    Ok(DeadLetterRow {
+        id: value(doing, row, 0)?,
+        stored_us: stored_us
+            .ok_or_else(|| errors::unexpected(doing, "`stored` is not in its form"))?,
+        source: value(doing, row, 2)?,
+        topic: value(doing, row, 3)?,
+        partition: value(doing, row, 4)?,
+        offset: value(doing, row, 5)?,
+        index: value(doing, row, 6)?,
+        reason: value(doing, row, 7)?,
+        detail: value(doing, row, 8)?,
+        encoding: value(doing, row, 9)?,
+        payload: value(doing, row, 10)?,
+    })
+}
+
+/// Deletes dead letters in a transaction of its own; answers how many were there.
+pub(super) async fn delete(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError> {
+    let doing = "deleting dead letters";
+    session.execute(doing, "start transaction").await?;
+    let mut deleted = 0;
+    for &id in ids {
+        deleted += u64::from(take_out(session, id).await?);
+    }
+    session.commit().await?;
+    Ok(deleted)
+}
+
+/// Deletes a dead letter as part of a transaction; false when it is not there. The bytes of its
+/// message are handed to the next letter of it.
+pub(super) async fn take_out(session: &mut Session, id: i64) -> Result<bool, StoreError> {
+    let doing = "taking out a dead letter";
+    let heir = format!(
+        "select d.`id` from `dead_letter` g join `dead_letter` d on d.`id` > g.`id`
+         and d.`source` = g.`source` and d.`partition` = g.`partition`
+         and d.`message_offset` = g.`message_offset`
+         where g.`id` = {id} and length(g.`payload`) > 0 and g.`point_index` is not null
+         order by d.`id` limit 1 for update"
+    );
+    if let Some(row) = session.query(doing, &heir).await?.first() {
+        let heir: i64 = value(doing, row, 0)?;
+        let hand_over = format!(
+            "update `dead_letter` h join `dead_letter` g on g.`id` = {id}
+             set h.`payload` = g.`payload` where h.`id` = {heir} and length(h.`payload`) = 0"
+        );
+        session.execute(doing, &hand_over).await?;
+    }
+    let delete = format!("delete from `dead_letter` where `id` = {id}");
+    Ok(session.execute(doing, &delete).await? == 1)
+}
