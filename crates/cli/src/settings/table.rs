@@ -120,7 +120,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Age that a batch in the spool may reach; older ones are dropped, counted and told."),
 
     row("store.url", Some("store"), Type::Secret, None, STORES,
-        "The database: postgres://user:password@host:5432/database or sqlite:path; read commands take the database of `up` if nothing is said."),
+        "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),
     row("store.connect_deadline", None, Type::Duration, Some("10s"), STORES,
         "The longest that making a connection may take."),
     row("store.statement_deadline", None, Type::Duration, Some("60s"), STORES,

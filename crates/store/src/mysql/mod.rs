@@ -1,4 +1,4 @@
-//! MySQL 8.4 and MariaDB 10.11 or newer, by the SQL that both understand: rows clustered by series
+//! MariaDB (tested on 11.4) and MySQL 8.4, by the SQL that both understand: rows clustered by series
 //! and time in InnoDB, steps by multi-row INSERT (S6).
 //!
 //! | file | holds |
