@@ -31,10 +31,11 @@ pub enum SinkError {
     /// The spool cannot be read.
     #[error("reading the spool")]
     Spool(#[source] SpoolError),
-    /// A stored position is not in the log any more, and the setting says to stop.
+    /// A stored position is not in the log any more.
     #[error(
-        "reading {topic} partition {partition}: the stored position {stored} is outside of the log \
-         ({low} to {high}); set `sink.on_lost_messages = \"skip_and_record\"` to go on from {low}"
+        "reading {topic} partition {partition}: the stored position {stored} is outside of the log, \
+         which goes from {low} to {high}; nothing is skipped by itself: to accept the loss, set \
+         next_offset of this partition to {low} in the table position, and start again"
     )]
     PositionLost {
         /// The topic.
