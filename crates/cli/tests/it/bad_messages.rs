@@ -1,7 +1,7 @@
 //! Scenario 3: corrupted messages among good ones.
 
 use crate::produce::{make_topic, now_us, send};
-use crate::program::{command, number};
+use crate::program::{command, number, sink_to_the_end};
 use tidegauge_testkit::{kafka, postgres_database, random_topic};
 
 #[test]
@@ -47,29 +47,8 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
         .map(|(text, _)| ("h".to_owned(), text.clone().into_bytes()))
         .collect();
     send(&brokers, &topic, &sent);
-    let sink = || {
-        let output = command(&[
-            "sink",
-            "--until-end",
-            "--brokers",
-            &brokers,
-            "--topic",
-            &topic,
-            "--store",
-            &database.url,
-            "--group",
-            &topic,
-        ])
-        .output()
-        .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
     for round in 1..=2 {
-        sink();
+        sink_to_the_end(&brokers, &topic, &database.url);
         assert_eq!(
             number(&database, "select count(*) from probe"),
             Some(4),

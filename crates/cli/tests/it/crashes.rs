@@ -1,7 +1,7 @@
 //! Scenario 5: the database restarts, sinks are killed, messages come twice; counts stay exact.
 
 use crate::produce::{make_topic, numbered, send};
-use crate::program::{PATIENCE, Program, number};
+use crate::program::{PATIENCE, Program, number, start_sink_with};
 use std::time::Duration;
 use tidegauge_testkit::servers::{Distribution, PostgresOptions, PostgresServer};
 use tidegauge_testkit::{Database, eventually, kafka, postgres_database, random_topic};
@@ -11,18 +11,7 @@ const DISTINCT: &str = "select count(distinct n) from numbered";
 
 fn start_sink(brokers: &str, topic: &str, url: &str) -> Program {
     // Small steps, so that there is always one under way.
-    let arguments = [
-        "sink",
-        "--brokers",
-        brokers,
-        "--topic",
-        topic,
-        "--store",
-        url,
-        "--group",
-        topic,
-    ];
-    Program::start_with(&arguments, &[("TIDEGAUGE_SINK_STEP_POINTS", "20")])
+    start_sink_with(brokers, topic, url, &[("TIDEGAUGE_SINK_STEP_POINTS", "20")])
 }
 
 fn wait_for(database: &Database, least: i64) {

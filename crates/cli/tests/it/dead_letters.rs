@@ -1,7 +1,7 @@
 //! Dead letters by hand: shown, exported, replayed after a fix, deleted.
 
 use crate::produce::{make_topic, now_us, send};
-use crate::program::{command, number, text};
+use crate::program::{command, number, sink_to_the_end, text};
 use std::process::Output;
 use tidegauge_testkit::{Database, kafka, postgres_database, random_topic};
 
@@ -46,24 +46,7 @@ fn d7_they_are_shown_exported_replayed_once_and_deleted() {
         .map(|m| ("h".to_owned(), m.clone().into_bytes()))
         .collect();
     send(&brokers, &topic, &sent);
-    let sink = command(&[
-        "sink",
-        "--until-end",
-        "--brokers",
-        &brokers,
-        "--topic",
-        &topic,
-        "--group",
-        &topic,
-        "--store",
-        &database.url,
-    ]);
-    let output = { sink }.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    sink_to_the_end(&brokers, &topic, &database.url);
     assert_eq!(number(&database, "select count(*) from queue"), Some(2));
 
     // Two of one message, and a message as a whole; each is shown with its message.

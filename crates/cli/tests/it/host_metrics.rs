@@ -1,7 +1,7 @@
 //! Scenario 1: host metrics, end to end, in either start order and either encoding, on a topic that
 //! did not exist.
 
-use crate::program::{PATIENCE, Program, command, number, text};
+use crate::program::{PATIENCE, Program, command, number, sink_to_the_end, start_sink, text};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegauge_testkit::{eventually, kafka, postgres_database, random_topic};
 
@@ -36,12 +36,7 @@ fn cycles_and_end() {
         agent.status.success() && said.contains("waiting=0"),
         "{said}"
     );
-    let sink = command(&["sink", "--until-end", "--group", &topic])
-        .args(kafka)
-        .args(["--store", &database.url])
-        .status()
-        .unwrap();
-    assert!(sink.success());
+    sink_to_the_end(&brokers, &topic, &database.url);
     assert_eq!(number(&database, "select count(*) from load"), Some(3));
 }
 
@@ -68,19 +63,7 @@ fn end_to_end(test: &str, agent_first: bool, encoding: &str) {
             text(state.path()),
         ])
     };
-    let sink = || {
-        Program::start(&[
-            "sink",
-            "--brokers",
-            &brokers,
-            "--topic",
-            &topic,
-            "--store",
-            &database.url,
-            "--group",
-            &topic,
-        ])
-    };
+    let sink = || start_sink(&brokers, &topic, &database.url);
     let (agent, sink) = if agent_first {
         let agent = agent();
         (agent, sink())

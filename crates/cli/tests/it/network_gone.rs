@@ -1,6 +1,6 @@
 //! Scenario 4: the broker goes away, at the start too, and the agent is killed meanwhile.
 
-use crate::program::{PATIENCE, Program, command, metric, number, text};
+use crate::program::{PATIENCE, Program, metric, number, sink_to_the_end, text};
 use tidegauge_testkit::servers::{Distribution, KafkaOptions, KafkaServer, free_port};
 use tidegauge_testkit::{eventually, postgres_database, random_topic};
 
@@ -74,25 +74,7 @@ fn d2_nothing_is_lost_or_doubled_while_the_broker_is_away() {
     emptied();
     agent.terminate();
 
-    let output = command(&[
-        "sink",
-        "--until-end",
-        "--brokers",
-        &brokers,
-        "--topic",
-        &topic,
-        "--store",
-        &database.url,
-        "--group",
-        &topic,
-    ])
-    .output()
-    .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    sink_to_the_end(&brokers, &topic, &database.url);
     assert_eq!(
         number(
             &database,

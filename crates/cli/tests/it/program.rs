@@ -101,6 +101,35 @@ impl Drop for Program {
     }
 }
 
+/// A sink in a group of its own, named after the topic.
+pub(crate) fn start_sink(brokers: &str, topic: &str, url: &str) -> Program {
+    start_sink_with(brokers, topic, url, &[])
+}
+
+pub(crate) fn start_sink_with(
+    brokers: &str,
+    topic: &str,
+    url: &str,
+    environment: &[(&str, &str)],
+) -> Program {
+    let arguments = ["sink", "--brokers", brokers, "--topic", topic];
+    let more = ["--group", topic, "--store", url];
+    Program::start_with(&[&arguments[..], &more].concat(), environment)
+}
+
+/// Reads a topic to its end.
+pub(crate) fn sink_to_the_end(brokers: &str, topic: &str, url: &str) {
+    let output = command(&["sink", "--until-end", "--brokers", brokers])
+        .args(["--topic", topic, "--group", topic, "--store", url])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// One answer over HTTP, head and body; `None` while nobody answers.
 pub(crate) fn http_get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;

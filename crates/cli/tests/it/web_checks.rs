@@ -1,6 +1,6 @@
 //! Scenario 2: website checks, end to end.
 
-use crate::program::{PATIENCE, Program, command, text};
+use crate::program::{PATIENCE, Program, command, start_sink, text};
 use crate::web_server;
 use std::collections::BTreeMap;
 use tidegauge_testkit::{eventually, kafka, postgres_database, random_topic};
@@ -52,17 +52,7 @@ fn every_outcome_has_its_reason() {
         "--state-dir",
         text(state.path()),
     ]);
-    let sink = Program::start(&[
-        "sink",
-        "--brokers",
-        &brokers,
-        "--topic",
-        &topic,
-        "--store",
-        &database.url,
-        "--group",
-        &topic,
-    ]);
+    let sink = start_sink(&brokers, &topic, &database.url);
     let sql = "select distinct on (target) target, up, reason, status, body_matched, \
                (connect_seconds is not null and first_byte_seconds is not null and transfer_seconds is not null) \
                from http_check order by target, time desc";
