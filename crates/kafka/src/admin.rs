@@ -161,11 +161,27 @@ impl Admin {
         deadline: Duration,
     ) -> Result<Vec<Watermark>, KafkaError> {
         check_topic_name(topic)?;
-        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
         let end = Instant::now() + deadline;
+        loop {
+            // A partition that was just made, or whose leader just left, has none for a moment.
+            match self.read_watermarks(topic, end).await {
+                Err(KafkaError::Request {
+                    retryable: true, ..
+                }) if Instant::now() < end => tokio::time::sleep(LOOK_AGAIN).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn read_watermarks(
+        &self,
+        topic: &str,
+        end: Instant,
+    ) -> Result<Vec<Watermark>, KafkaError> {
+        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
         blocking(move || {
-            let Some(Description { partitions, .. }) = describe(client.inner(), &topic, deadline)?
-            else {
+            let found = describe(client.inner(), &topic, remaining(end))?;
+            let Some(Description { partitions, .. }) = found else {
                 return Err(KafkaError::TopicMissing { topic });
             };
             (0..partitions)
