@@ -59,11 +59,3 @@ pub enum SinkError {
         source: tokio::task::JoinError,
     },
 }
-
-impl SinkError {
-    /// Whether the configuration is at fault (exit status 2).
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Store(error) if !error.is_retryable())
-    }
-}

@@ -109,12 +109,6 @@ impl RowBlock {
         self.keys.is_empty()
     }
 
-    /// Bytes that the block takes, about.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.cells.len() * 8 + self.keys.len() * 40 + self.texts.len()
-    }
-
     /// Appends a row without values and returns its number; set them with [`RowBlock::set`].
     pub fn push(&mut self, key: RowKey, origin: RowOrigin) -> usize {
         self.keys.push(key);

@@ -5,14 +5,12 @@ use super::process::ProcessUse;
 use super::release_build;
 use crate::interrupt;
 use crate::run::command;
-use crate::services::{Servers, fetch, make_enterable};
 use anyhow::Context;
 use serde::Serialize;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use tidegauge_testkit::random_topic;
-use tidegauge_testkit::servers::Lifetime;
 
 /// Before the watch begins: the first collection, the connection to Kafka, the new tables.
 const WARM_UP: Duration = Duration::from_secs(15);
@@ -32,13 +30,7 @@ struct Row {
 pub(super) fn footprint(watch: Duration, json: bool) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = release_build()?;
-    let distribution = fetch()?;
-    let folder = tempfile::Builder::new()
-        .prefix("tidegauge-bench-")
-        .tempdir()
-        .context("make a folder")?;
-    make_enterable(folder.path())?;
-    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder.path())?;
+    let (folder, servers) = super::servers()?;
     let kafka = servers.environment()["TEST_KAFKA"].clone();
     let topic = random_topic("footprint");
     let agent: &[&str] = &[

@@ -9,9 +9,13 @@ mod process;
 mod sink;
 
 use crate::run::{command, stage, target};
+use crate::services::{Servers, fetch, make_enterable};
+use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
+use tempfile::TempDir;
+use tidegauge_testkit::servers::Lifetime;
 
 /// The command line.
 pub(crate) fn shape(bench: Command) -> Command {
@@ -94,4 +98,17 @@ fn release_build() -> anyhow::Result<PathBuf> {
         "the release build failed"
     );
     Ok(target().join("release/tidegauge"))
+}
+
+/// A broker and databases of this run's own, and the folder that they and the programs may use.
+/// Bound in this order, the servers stop before their folder goes.
+fn servers() -> anyhow::Result<(TempDir, Servers)> {
+    let distribution = fetch()?;
+    let folder = tempfile::Builder::new()
+        .prefix("tidegauge-bench-")
+        .tempdir()
+        .context("make a folder")?;
+    make_enterable(folder.path())?;
+    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder.path())?;
+    Ok((folder, servers))
 }

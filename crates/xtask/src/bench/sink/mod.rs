@@ -12,11 +12,9 @@ mod run;
 use super::load::{Fleet, Sent, fill};
 use super::release_build;
 use crate::interrupt;
-use crate::services::{Servers, fetch, make_enterable};
 use anyhow::Context;
 use serde::Serialize;
 use tidegauge_model::{Clock, SystemClock};
-use tidegauge_testkit::servers::Lifetime;
 use tidegauge_testkit::{Database, random_topic};
 
 /// What to measure.
@@ -52,13 +50,7 @@ struct Report {
 pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = release_build()?;
-    let distribution = fetch()?;
-    let folder = tempfile::Builder::new()
-        .prefix("tidegauge-bench-")
-        .tempdir()
-        .context("make a folder")?;
-    make_enterable(folder.path())?;
-    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder.path())?;
+    let (_folder, servers) = super::servers()?;
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
     let encoding = tidegauge_wire::by_name(&options.encoding)
