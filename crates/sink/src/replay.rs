@@ -221,6 +221,7 @@ fn prepare(step: &mut Step, letter: &DeadLetterRow) -> Result<(), String> {
         moved.dead_letters = rejected;
         if letter.index.is_some() {
             moved.duplicate_points = 0;
+            moved.left_out_values = 0;
         }
     }
     Ok(())

@@ -102,3 +102,12 @@ impl StoreError {
         self.refusal.as_deref()
     }
 }
+
+/// The error of a database that is to be brought to a version whose own tables have the name of
+/// one of its measurements.
+pub(crate) fn name_is_kept(doing: &str, measurement: &str) -> StoreError {
+    StoreError::new(doing, ErrorClass::Usage).caused_by(format!(
+        "the database has a measurement {measurement}, a name that this version keeps for itself: \
+         drop its view, and rename its table m_{measurement} and its row in the table measurement"
+    ))
+}

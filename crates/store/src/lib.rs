@@ -3,6 +3,7 @@
 //! A database is one folder (`postgres/`, `mysql/`, `sqlite/`) and one row in [`STORES`]; none imports
 //! another, and all pass the same conformance suite (S7). The caller sees no SQL.
 
+mod account;
 mod catalog;
 mod contract;
 mod error;
@@ -16,6 +17,7 @@ pub mod sqlite;
 mod step;
 mod upkeep;
 
+pub use account::{HostFreshness, Loss, PartitionProgress};
 pub use catalog::{
     Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
     SeriesId, SeriesNeed, SeriesSlot,

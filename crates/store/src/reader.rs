@@ -3,7 +3,7 @@
 //! Narrow on purpose: lists of hosts, measurements and series, rows of a range, and rows summed
 //! up in buckets, which the database does so that a day of seconds need not travel.
 
-use crate::{HostId, SeriesId, StoreError};
+use crate::{HostFreshness, HostId, Loss, PartitionProgress, SeriesId, StoreError};
 use std::ops::Range;
 use tidegauge_model::{Kind, Value, ValueType};
 
@@ -201,4 +201,22 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// [`StoreError`]; of class `Usage` for a measurement or field that is not there.
     async fn buckets(&self, request: &BucketsRequest) -> Result<Buckets, StoreError>;
+
+    /// All that was not stored, by what it is, source and reason; nothing: nothing was lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError>;
+
+    /// How fresh each host is, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn freshness(&self) -> Result<Vec<HostFreshness>, StoreError>;
+
+    /// How far each partition was read, by topic, source and partition.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn progress(&self) -> Result<Vec<PartitionProgress>, StoreError>;
 }

@@ -84,6 +84,8 @@ pub struct PositionMove {
     pub duplicate_points: u64,
     /// Dead letters among them.
     pub dead_letters: u64,
+    /// Values that were not finite, and are missing in their rows.
+    pub left_out_values: u64,
 }
 
 /// A message or point that cannot be stored, with its origin (D7).

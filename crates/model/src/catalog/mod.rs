@@ -157,8 +157,10 @@ impl MeasurementEntry {
 pub const RESERVED_MEASUREMENTS: &[&str] = &[
     "certificates",
     "dead_letter",
+    "dead_letter_removed",
     "field",
     "freshness",
+    "gap",
     "host",
     "ledger",
     "losses",

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use tidegauge_model::{Kind, Point, Value, ValueType, catalog};
 use tidegauge_store::{
-    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostId, HostInfo, MeasurementInfo,
-    Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId, SeriesInfo, SeriesRows, StoreError,
-    StoreSummary,
+    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
+    MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
+    SeriesInfo, SeriesRows, StoreError, StoreSummary,
 };
 
 type SeriesKey = (i32, String, Vec<(String, String)>);
@@ -247,5 +247,17 @@ impl Reader for MemoryReader {
             });
         }
         Ok(found)
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn freshness(&self) -> Result<Vec<HostFreshness>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn progress(&self) -> Result<Vec<PartitionProgress>, StoreError> {
+        Ok(Vec::new())
     }
 }

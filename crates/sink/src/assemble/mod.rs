@@ -207,7 +207,6 @@ impl Assembler {
         draft: &mut StepDraft,
         needs: &mut Needs,
     ) {
-        draft.tally.left_out += batch.left_out;
         let host = HostKey {
             agent: batch
                 .origin
@@ -234,6 +233,7 @@ impl Assembler {
                 Verdict::Repeat => return draft.repeated(slot, checked.accepted as u64),
             }
         }
+        draft.left_out(slot, batch.left_out);
         for rejected in &batch.rejected {
             let (index, reason) = (Some(rejected.index), rejected.reason);
             draft.reject(slot, message, index, reason, &rejected.detail, encoding);

@@ -47,6 +47,7 @@ impl StepDraft {
                     points: 0,
                     duplicate_points: 0,
                     dead_letters: 0,
+                    left_out_values: 0,
                 });
                 self.moves.len() - 1
             }
@@ -66,6 +67,12 @@ impl StepDraft {
     pub(super) fn accepted(&mut self, slot: u32, points: u64, newest_us: Option<i64>) {
         self.moves[slot as usize].points += points;
         self.tally.newest_us = self.tally.newest_us.max(newest_us);
+    }
+
+    /// Counts values that are missing in the rows of a batch.
+    pub(super) fn left_out(&mut self, slot: u32, values: u64) {
+        self.moves[slot as usize].left_out_values += values;
+        self.tally.left_out += values;
     }
 
     /// Counts a batch that came again.

@@ -240,6 +240,7 @@ fn packed(lengths: &[usize]) -> Packed {
         points,
         duplicate_points: 0,
         dead_letters: 0,
+        left_out_values: 0,
     };
     let step = Step {
         moves: vec![moved(5, 10), moved(6, 10)],

@@ -22,13 +22,15 @@ fn move_position(moved: &PositionMove) -> String {
     format!(
         "update `position` set `next_offset` = {next}, `topic` = {}, `messages` = `messages` + {},
          `points` = `points` + {}, `duplicate_points` = `duplicate_points` + {},
-         `dead_letters` = `dead_letters` + {}, `updated` = utc_timestamp(6)
+         `dead_letters` = `dead_letters` + {}, `left_out_values` = `left_out_values` + {},
+         `updated` = utc_timestamp(6)
          where `source` = {} and `partition` = {}{fence}",
         text(moved.source.label()),
         signed(moved.messages),
         signed(moved.points),
         signed(moved.duplicate_points),
         signed(moved.dead_letters),
+        signed(moved.left_out_values),
         text(moved.source.as_str()),
         moved.partition,
     )

@@ -5,8 +5,10 @@
 
 use super::connect::{LOCK_WAIT, Session, value};
 use super::values::text;
+use crate::error::name_is_kept;
 use crate::{ErrorClass, StoreError};
 use sha2::{Digest, Sha256};
+use tidegauge_model::catalog;
 
 /// The migrations; the first one has version 1. Those that were released never change.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -36,7 +38,35 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "dead_letter",
         include_str!("../../migrations/mysql/V08__dead_letter.sql"),
     ),
+    ("gap", include_str!("../../migrations/mysql/V09__gap.sql")),
+    (
+        "dead_letter_removed",
+        include_str!("../../migrations/mysql/V10__dead_letter_removed.sql"),
+    ),
+    (
+        "position_left_out",
+        include_str!("../../migrations/mysql/V11__position_left_out.sql"),
+    ),
+    (
+        "host_last_time",
+        include_str!("../../migrations/mysql/V12__host_last_time.sql"),
+    ),
+    (
+        "ledger_last_sequence",
+        include_str!("../../migrations/mysql/V13__ledger_last_sequence.sql"),
+    ),
+    (
+        "freshness",
+        include_str!("../../migrations/mysql/V14__freshness.sql"),
+    ),
+    (
+        "losses",
+        include_str!("../../migrations/mysql/V15__losses.sql"),
+    ),
 ];
+
+/// The column is there already: the migration was made, but not noted.
+const DUPLICATE_COLUMN: &str = "1060";
 
 /// Where it is kept what was applied.
 const HISTORY: &str = "create table if not exists `tidegauge_migration` (
@@ -71,8 +101,14 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     // Another program may have been first.
     session.execute(doing, HISTORY).await?;
     let applied = applied_version(session).await?;
+    if applied > 1 {
+        check_names(session, doing).await?;
+    }
     for (version, (name, sql)) in (1..).zip(MIGRATIONS).skip(applied) {
-        session.execute(doing, sql).await?;
+        match session.execute(doing, sql).await {
+            Err(error) if error.code() == Some(DUPLICATE_COLUMN) => {}
+            made => drop(made?),
+        }
         let note = format!(
             "insert into `tidegauge_migration` (`version`, `name`, `checksum`)
              values ({version}, {}, {})",
@@ -83,6 +119,18 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
         tracing::info!(version, name, "brought the schema up to date");
     }
     release_lock(session, doing).await
+}
+
+/// Refuses to bring a database up to date that has a measurement of a name that is kept now.
+async fn check_names(session: &mut Session, doing: &str) -> Result<(), StoreError> {
+    let names = "select `name` from `measurement` order by `name`";
+    for row in session.query(doing, names).await? {
+        let name: String = value(doing, &row, 0)?;
+        if catalog::is_reserved_measurement(&name) {
+            return Err(name_is_kept(doing, &name));
+        }
+    }
+    Ok(())
 }
 
 fn checksum(sql: &str) -> String {
@@ -173,7 +221,19 @@ mod tests {
     #[test]
     fn a_migration_is_one_statement_that_may_be_run_again() {
         for (name, sql) in MIGRATIONS {
-            assert!(sql.starts_with(&format!("create table if not exists `{name}` (")));
+            let made = [
+                format!("create table if not exists `{name}` ("),
+                format!("create or replace view `{name}` as\n"),
+            ];
+            match made.iter().any(|made| sql.starts_with(made)) {
+                true => assert!(catalog::is_reserved_measurement(name), "{name}"),
+                // Repeated, it fails with an error of its own, which is known.
+                false => {
+                    let (alter, _) = sql.split_once(" add column ").expect("an added column");
+                    assert!(alter.starts_with("alter table `"), "{name}");
+                    assert_eq!(sql.matches(" add column ").count(), 1, "{name}");
+                }
+            }
             assert!(!sql.contains(';'), "{name}");
         }
     }

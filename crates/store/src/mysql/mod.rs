@@ -8,12 +8,13 @@
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series` | what [`Store::ensure`] makes |
 //! | `apply`, `rows`, `bookkeeping`, `dead_letters` | the step |
-//! | `read` | queries |
+//! | `read`, `account` | queries |
 //! | `retention` | old rows go |
 //!
 //! Everything lies in the database that the URL names; a user who may do all in it is enough. All
 //! times are in UTC and to the microsecond, all texts in utf8mb4.
 
+mod account;
 mod apply;
 mod bookkeeping;
 mod connect;

@@ -1,5 +1,6 @@
 //! Queries over a few connections on which the server refuses writes.
 
+use super::account;
 use super::connect::{Pool, Session, value};
 use super::errors;
 use super::url::Target;
@@ -7,9 +8,9 @@ use super::values::{
     data_table, parse_json_object, push_time, quoted, text, time_condition, time_us,
 };
 use crate::{
-    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostId, HostInfo, MeasurementInfo,
-    Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId, SeriesInfo, SeriesRows, StoreError,
-    StoreSummary,
+    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
+    MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
+    SeriesInfo, SeriesRows, StoreError, StoreSummary,
 };
 use mysql_async::Row;
 use std::borrow::Cow;
@@ -64,6 +65,18 @@ impl Reader for MysqlReader {
         self.pool
             .run(async |session| buckets(session, request).await)
             .await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.pool.run(account::losses).await
+    }
+
+    async fn freshness(&self) -> Result<Vec<HostFreshness>, StoreError> {
+        self.pool.run(account::freshness).await
+    }
+
+    async fn progress(&self) -> Result<Vec<PartitionProgress>, StoreError> {
+        self.pool.run(account::progress).await
     }
 }
 

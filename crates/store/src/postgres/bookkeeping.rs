@@ -18,11 +18,12 @@ pub(super) const MOVE_POSITIONS: &str = "update position p set
     next_offset = case v.from_offset when v.next_offset then p.next_offset else v.next_offset end,
     messages = p.messages + v.messages, points = p.points + v.points,
     duplicate_points = p.duplicate_points + v.duplicate_points,
-    dead_letters = p.dead_letters + v.dead_letters, updated = now()
+    dead_letters = p.dead_letters + v.dead_letters,
+    left_out_values = p.left_out_values + v.left_out_values, updated = now()
     from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                $7::bigint[], $8::bigint[])
+                $7::bigint[], $8::bigint[], $9::bigint[])
     as v(source, partition, from_offset, next_offset, messages, points, duplicate_points,
-         dead_letters)
+         dead_letters, left_out_values)
     where p.source = v.source and p.partition = v.partition
     and (p.next_offset = v.from_offset or v.from_offset = v.next_offset)";
 
@@ -66,6 +67,7 @@ pub(super) struct Moves<'a> {
     points: Vec<i64>,
     duplicate_points: Vec<i64>,
     dead_letters: Vec<i64>,
+    left_out_values: Vec<i64>,
 }
 
 impl<'a> Moves<'a> {
@@ -82,11 +84,12 @@ impl<'a> Moves<'a> {
                 .duplicate_points
                 .push(signed(moved.duplicate_points));
             columns.dead_letters.push(signed(moved.dead_letters));
+            columns.left_out_values.push(signed(moved.left_out_values));
         }
         columns
     }
 
-    pub(super) fn parameters(&self) -> Parameters<'_, 8> {
+    pub(super) fn parameters(&self) -> Parameters<'_, 9> {
         [
             &self.sources,
             &self.partitions,
@@ -96,6 +99,7 @@ impl<'a> Moves<'a> {
             &self.points,
             &self.duplicate_points,
             &self.dead_letters,
+            &self.left_out_values,
         ]
     }
 }

@@ -2,8 +2,10 @@
 
 use super::connect::Session;
 use super::errors::{self, During};
+use crate::error::name_is_kept;
 use crate::{ErrorClass, StoreError};
 use std::time::Duration;
+use tidegauge_model::catalog;
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -40,7 +42,11 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
         ));
     }
     // Another program may have been first.
-    if applied_version(session).await? < newest() {
+    let applied = applied_version(session).await?;
+    if applied > 0 {
+        check_names(session, doing).await?;
+    }
+    if applied < newest() {
         let runner = embedded::migrations::runner();
         let migrated = runner.run_async(session.client_mut());
         match tokio::time::timeout(DEADLINE, migrated).await {
@@ -53,7 +59,8 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The version that is applied; 0 for none, an error when it is newer than this program's.
+/// The version that is applied; 0 for none, an error when it is newer than this program's, or was
+/// made by other texts than this program's.
 async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
     let doing = "reading the version of the tables";
     let present = "select exists (select from pg_class where relname = $1
@@ -65,16 +72,43 @@ async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
     {
         return Ok(0);
     }
-    let version = format!("select coalesce(max(version), 0) from {HISTORY}");
-    let version: i32 = session.query_one(doing, &version, &[]).await?.get(0);
-    if version > newest() {
-        let known = newest();
-        return Err(StoreError::new(doing, ErrorClass::Usage).caused_by(format!(
-            "the database has version {version}, this program knows up to {known}: use a newer \
-             program"
-        )));
+    let refused = |why: String| Err(StoreError::new(doing, ErrorClass::Usage).caused_by(why));
+    let migrations = embedded::migrations::runner();
+    let migrations = migrations.get_migrations();
+    let applied = format!("select version, name, checksum from {HISTORY} order by version desc");
+    let applied = session.query(doing, &applied, &[]).await?;
+    for row in &applied {
+        let (version, name, checksum): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        let known = migrations.iter().find(|known| known.version() == version);
+        match known {
+            None => {
+                let newest = newest();
+                return refused(format!(
+                    "the database has version {version}, this program knows up to {newest}: use a \
+                     newer program"
+                ));
+            }
+            Some(known) if known.checksum().to_string() != checksum => {
+                return refused(format!(
+                    "version {version} ({name}) was made by another text than this program's"
+                ));
+            }
+            Some(_) => {}
+        }
     }
-    Ok(version)
+    Ok(applied.first().map_or(0, |row| row.get(0)))
+}
+
+/// Refuses to bring a database up to date that has a measurement of a name that is kept now.
+async fn check_names(session: &mut Session, doing: &str) -> Result<(), StoreError> {
+    let names = "select name from measurement order by name";
+    for row in session.query(doing, names, &[]).await? {
+        let name: &str = row.get(0);
+        if catalog::is_reserved_measurement(name) {
+            return Err(name_is_kept(doing, name));
+        }
+    }
+    Ok(())
 }
 
 /// The version that this program brings.
@@ -128,4 +162,23 @@ pub(super) async fn commit_schema_change(session: &Session, doing: &str) -> Resu
             ErrorClass::Outage => error,
             _ => errors::unexpected(doing, "the schema change was refused").caused_by(error),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_our_own_tables_and_views_are_no_measurements() {
+        for migration in embedded::migrations::runner().get_migrations() {
+            let sql = migration.sql().expect("a text");
+            for line in sql.lines() {
+                let made = ["create table ", "create view "].map(|make| line.strip_prefix(make));
+                if let Some(rest) = made.into_iter().flatten().next() {
+                    let name = rest.split([' ', '(']).next().expect("a name");
+                    assert!(catalog::is_reserved_measurement(name), "{name}");
+                }
+            }
+        }
+    }
 }

@@ -8,10 +8,11 @@
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
 //! | `apply`, `copy`, `staging`, `bookkeeping`, `dead_letters` | the step |
 //! | `settle`, `upkeep` | settled partitions, retention |
-//! | `read` | queries |
+//! | `read`, `account` | queries |
 //!
 //! Everything lies in the first schema of the search path; a role that owns it is enough.
 
+mod account;
 mod apply;
 mod bookkeeping;
 mod connect;

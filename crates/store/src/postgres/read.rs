@@ -1,13 +1,14 @@
 //! Queries over a few connections on which the server refuses writes.
 
+use super::account;
 use super::connect::{Pool, Session};
 use super::errors;
 use super::url::Target;
 use super::values::{Interval, Time, data_table, json_object, parse_json_object, quoted, unsigned};
 use crate::{
-    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostId, HostInfo, MeasurementInfo,
-    Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId, SeriesInfo, SeriesRows, StoreError,
-    StoreSummary,
+    Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
+    MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
+    SeriesInfo, SeriesRows, StoreError, StoreSummary,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +18,9 @@ use tokio_postgres::Row;
 /// The bookkeeping tables, whose sizes are counted with those of the partitions.
 const BOOKKEEPING: &[&str] = &[
     "dead_letter",
+    "dead_letter_removed",
     "field",
+    "gap",
     "host",
     "ledger",
     "measurement",
@@ -69,6 +72,18 @@ impl Reader for PostgresReader {
         self.pool
             .run(async |session| buckets(session, request).await)
             .await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.pool.run(account::losses).await
+    }
+
+    async fn freshness(&self) -> Result<Vec<HostFreshness>, StoreError> {
+        self.pool.run(account::freshness).await
+    }
+
+    async fn progress(&self) -> Result<Vec<PartitionProgress>, StoreError> {
+        self.pool.run(account::progress).await
     }
 }
 

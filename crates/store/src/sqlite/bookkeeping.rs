@@ -85,7 +85,8 @@ pub(super) fn advance(connection: &Connection, moves: &[PositionMove]) -> rusqli
     let mut update = connection.prepare_cached(&format!(
         "update position set next_offset = iif(?3 = ?4, next_offset, ?4), topic = ?5, messages = messages + ?6,
          points = points + ?7, duplicate_points = duplicate_points + ?8,
-         dead_letters = dead_letters + ?9, updated = {NOW_US}
+         dead_letters = dead_letters + ?9, left_out_values = left_out_values + ?10,
+         updated = {NOW_US}
          where source = ?1 and \"partition\" = ?2 and (next_offset = ?3 or ?3 = ?4)"
     ))?;
     let mut moved = 0;
@@ -100,6 +101,7 @@ pub(super) fn advance(connection: &Connection, moves: &[PositionMove]) -> rusqli
             signed(step.points),
             signed(step.duplicate_points),
             signed(step.dead_letters),
+            signed(step.left_out_values),
         ])?;
     }
     if moved == moves.len() {
@@ -228,7 +230,8 @@ pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+/// A number as we have it.
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }

@@ -17,6 +17,7 @@
 //! 4. Readers have connections of their own, read-only, and see whole steps only.
 //! 5. A file of another program, or of a newer version of this one, is refused untouched.
 
+mod account;
 mod apply;
 mod bookkeeping;
 mod connection;

@@ -1,11 +1,13 @@
 //! Readers: a few read-only connections, each used by one query at a time on a blocking thread.
 
+use super::account;
 use super::connection::{File, Role};
 use super::interrupt::Interrupter;
 use super::queries::{self, Failure};
 use crate::{
-    Buckets, BucketsRequest, ErrorClass, HostInfo, MeasurementInfo, Reader, RowsRequest,
-    SeriesFilter, SeriesInfo, SeriesRows, StoreError, StoreSummary,
+    Buckets, BucketsRequest, ErrorClass, HostFreshness, HostInfo, Loss, MeasurementInfo,
+    PartitionProgress, Reader, RowsRequest, SeriesFilter, SeriesInfo, SeriesRows, StoreError,
+    StoreSummary,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,5 +118,17 @@ impl Reader for SqliteReader {
         let request = request.clone();
         self.ask(move |connection| queries::buckets(connection, &request))
             .await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.ask(account::losses).await
+    }
+
+    async fn freshness(&self) -> Result<Vec<HostFreshness>, StoreError> {
+        self.ask(account::freshness).await
+    }
+
+    async fn progress(&self) -> Result<Vec<PartitionProgress>, StoreError> {
+        self.ask(account::progress).await
     }
 }

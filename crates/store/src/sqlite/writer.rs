@@ -187,7 +187,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
         self.run(Role::Migrate, |file, connection| {
-            migrate::migrate(connection).map_err(|error| file.failed("migrating", error))
+            migrate::migrate(file, connection)
         })
         .await
     }

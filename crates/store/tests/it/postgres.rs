@@ -136,6 +136,22 @@ impl Subject for PostgresDatabase {
             .to_owned()
     }
 
+    fn other_schema_sql(&self) -> String {
+        "update refinery_schema_history set checksum = '1' where version = 1".to_owned()
+    }
+
+    fn first_schema_sql(&self) -> Vec<String> {
+        let statements = [
+            "drop view losses, freshness",
+            "drop table gap, dead_letter_removed",
+            "alter table ledger drop column last_sequence",
+            "alter table host drop column last_time",
+            "alter table position drop column left_out_values",
+            "delete from refinery_schema_history where version > 1",
+        ];
+        statements.map(str::to_owned).to_vec()
+    }
+
     /// The step waits for the lock of its position when the server ends its connection.
     async fn apply_cut_before_commit(&self, step: &Step) -> Result<Applied, StoreError> {
         let held = Held::begin(&self.database.url, "select from position for update").await;

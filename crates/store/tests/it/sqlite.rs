@@ -54,6 +54,20 @@ impl Subject for SqliteFile {
         "pragma user_version = 1000".to_owned()
     }
 
+    fn other_schema_sql(&self) -> String {
+        "update tidegauge_migration set checksum = 'another' where version = 1".to_owned()
+    }
+
+    fn first_schema_sql(&self) -> Vec<String> {
+        vec![
+            "drop view losses; drop view freshness; drop table gap; drop table dead_letter_removed;
+             alter table ledger drop column last_sequence; alter table host drop column last_time;
+             alter table position drop column left_out_values; drop table tidegauge_migration;
+             pragma user_version = 1"
+                .to_owned(),
+        ]
+    }
+
     /// There is no connection to lose: the file is locked by somebody else, beyond the deadline.
     async fn apply_cut_before_commit(&self, step: &Step) -> Result<Applied, StoreError> {
         let other = self.connection();

@@ -147,6 +147,7 @@ pub(crate) fn moved_in(source: &SourceId, partition: i32, range: Range<i64>) -> 
         points: 0,
         duplicate_points: 0,
         dead_letters: 0,
+        left_out_values: 0,
     }
 }
 

@@ -4,6 +4,7 @@
 //! every case; none can be left out, and a case that is written but not listed below is dead code,
 //! which the lints refuse.
 
+pub(crate) mod account;
 pub(crate) mod building;
 pub(crate) mod dead_letters;
 pub(crate) mod faults;
@@ -40,11 +41,22 @@ pub(crate) trait Subject: Send + Sync + Sized {
     /// SQL that makes the schema look one version newer than this program's.
     fn newer_schema_sql(&self) -> String;
 
+    /// SQL that makes the schema look as if other texts than this program's had made it.
+    fn other_schema_sql(&self) -> String;
+
+    /// SQL that takes the schema back to its first version, which was the first that was written.
+    fn first_schema_sql(&self) -> Vec<String>;
+
     /// Applies `step` with a store of its own, whose connection is lost before COMMIT.
     async fn apply_cut_before_commit(&self, step: &Step) -> Result<Applied, StoreError>;
 
     /// Applies `step` with a store of its own, whose answer to COMMIT is lost.
     async fn apply_cut_after_commit(&self, step: &Step);
+
+    /// An identifier, quoted as the database has it.
+    fn quoted(&self, name: &str) -> String {
+        format!("\"{name}\"")
+    }
 
     /// A new writer; it connects when it is first used.
     fn store(&self) -> Box<dyn Store> {
@@ -77,6 +89,12 @@ macro_rules! conformance {
             a_version_that_moved_refuses_the_whole_step,
             all_rows_are_listed_newest_epoch_first,
         ] }
+        conformance! { $subject, account: [
+            a_store_that_lost_nothing_says_so,
+            every_loss_is_told_with_its_reason,
+            freshness_is_told_per_host,
+            progress_is_told_per_partition,
+        ] }
         conformance! { $subject, faults: [
             a_connection_lost_before_commit_writes_nothing,
             an_answer_lost_after_commit_is_known_already,
@@ -97,6 +115,9 @@ macro_rules! conformance {
             migrating_twice_is_harmless,
             two_programs_may_migrate_at_once,
             a_newer_schema_is_refused,
+            a_migration_with_another_text_is_refused,
+            a_store_of_version_one_is_brought_up_to_date,
+            a_measurement_of_a_name_that_is_kept_now_stops_the_migration,
             a_new_field_appears_between_steps,
             two_writers_may_ensure_the_same_at_once,
             the_schema_changes_under_load,

@@ -34,6 +34,56 @@ pub(crate) async fn a_newer_schema_is_refused(subject: &impl Subject) {
     assert_eq!(error.class(), ErrorClass::Usage, "{error:?}");
 }
 
+pub(crate) async fn a_migration_with_another_text_is_refused(subject: &impl Subject) {
+    drop(Writer::open(subject).await);
+    subject.execute(&subject.other_schema_sql()).await;
+    let error = subject.store().migrate().await.expect_err("another text");
+    assert_eq!(error.class(), ErrorClass::Usage, "{error:?}");
+    assert!(format!("{error:?}").contains("another text"), "{error:?}");
+}
+
+async fn take_back_to_version_one(subject: &impl Subject) {
+    for sql in subject.first_schema_sql() {
+        subject.execute(&sql).await;
+    }
+}
+
+pub(crate) async fn a_store_of_version_one_is_brought_up_to_date(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    let points = [
+        point("load", 0).field("load1", 1.0),
+        point("load", 1).field("load1", 2.0),
+    ];
+    writer.commit(0..1, &points[..1]).await;
+    drop(writer);
+    take_back_to_version_one(subject).await;
+    subject.reader().losses().await.expect_err("no such view");
+    let mut writer = Writer::open(subject).await;
+    writer.commit(1..2, &points[1..]).await;
+    assert_eq!(subject.reader().losses().await.expect("losses"), []);
+    assert_eq!(stored(&subject.reader(), "load").await, as_rows(&points));
+}
+
+pub(crate) async fn a_measurement_of_a_name_that_is_kept_now_stops_the_migration(
+    subject: &impl Subject,
+) {
+    drop(Writer::open(subject).await);
+    take_back_to_version_one(subject).await;
+    let sql = "insert into measurement (name, kind, description, keyed)
+               values ('gap', 'gauge', '', false)";
+    subject.execute(sql).await;
+    let error = subject.store().migrate().await.expect_err("kept");
+    assert_eq!(error.class(), ErrorClass::Usage, "{error:?}");
+    assert!(
+        format!("{error:?}").contains("a measurement gap"),
+        "{error:?}"
+    );
+    subject
+        .execute("update measurement set name = 'my_gap' where name = 'gap'")
+        .await;
+    subject.store().migrate().await.expect("it is free now");
+}
+
 pub(crate) async fn a_new_field_appears_between_steps(subject: &impl Subject) {
     let mut writer = Writer::open(subject).await;
     let mut points = vec![

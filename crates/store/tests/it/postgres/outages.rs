@@ -136,6 +136,14 @@ impl Subject for OtherUrl {
         String::new()
     }
 
+    fn other_schema_sql(&self) -> String {
+        String::new()
+    }
+
+    fn first_schema_sql(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn apply_cut_before_commit(
         &self,
         step: &tidegauge_store::Step,
