@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the other sinks' positions are looked at while waiting for the end.
 const LOOK_FOR_END: Duration = Duration::from_millis(500);
 
+/// The longest that the store may take at the end for what is no part of a step.
+const FINISH_DEADLINE: Duration = Duration::from_millis(500);
+
 /// Why a sink ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
@@ -105,6 +108,10 @@ impl Sink {
             ended = self.work() => ended,
             () = overdue => Err(Leave::Stopped),
         };
+        let finished = tokio::time::timeout(FINISH_DEADLINE, self.store.finish());
+        if let Ok(Err(error)) = finished.await {
+            tracing::debug!(error = %chain(&error), "the store was left as it is");
+        }
         self.source.close(grace).await;
         match ended {
             Ok(finished) => Ok(finished),

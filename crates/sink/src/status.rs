@@ -184,6 +184,10 @@ pub fn describe_metrics() {
         "Rows that were older than they are kept; estimated where whole partitions go"
     );
     describe_counter!(
+        "tidegauge_sink_removed_dead_letters_total",
+        "Dead letters that were too old or too many bytes, by reason and bound"
+    );
+    describe_counter!(
         "tidegauge_sink_settled_partitions_total",
         "Partitions that were settled"
     );

@@ -1,4 +1,4 @@
-//! Upkeep of the store beside the steps: settling and retention, over a connection of its own, so
+//! Upkeep of the store beside the steps: settling, retention and the bounds of the dead letters, over a connection of its own, so
 //! that a long sort stalls no step.
 //!
 //! Every sink has one; the store lets one program at a time do it. Settling waits until the sink
@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::Clock;
-use tidegauge_store::{RetentionReport, RetentionRequest, SettleReport, SettleRequest, Store};
+use tidegauge_store::{
+    DeadLetterBounds, RemovedLetters, RetentionReport, RetentionRequest, SettleReport,
+    SettleRequest, Store,
+};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +32,10 @@ pub struct UpkeepSettings {
     pub retention: Option<Duration>,
     /// The same for single measurements, which comes first.
     pub retention_of: BTreeMap<String, Duration>,
+    /// How long dead letters are kept; `None`: for ever.
+    pub dead_letter_age: Option<Duration>,
+    /// Bytes that dead letters may take; `None`: any number.
+    pub dead_letter_bytes: Option<u64>,
 }
 
 impl Default for UpkeepSettings {
@@ -38,6 +45,8 @@ impl Default for UpkeepSettings {
             settle_after: Duration::from_secs(3_600),
             retention: None,
             retention_of: BTreeMap::new(),
+            dead_letter_age: Some(Duration::from_secs(30 * 86_400)),
+            dead_letter_bytes: Some(1 << 30),
         }
     }
 }
@@ -65,6 +74,16 @@ impl UpkeepSettings {
                 .map(|(name, &keep)| (name.clone(), micros(keep)))
                 .collect(),
             dry_run: false,
+        }
+    }
+
+    /// How many dead letters are kept at this time.
+    #[must_use]
+    pub fn dead_letter_bounds(&self, now_us: i64) -> DeadLetterBounds {
+        DeadLetterBounds {
+            now_us,
+            keep_us: self.dead_letter_age.map(micros),
+            bytes: self.dead_letter_bytes,
         }
     }
 }
@@ -96,7 +115,7 @@ pub async fn run(
     }
 }
 
-/// One turn: what is too old goes, then what is over is settled for as long as the sink keeps up.
+/// One turn: what is too old, or more than is kept, goes; then what is over is settled for as long as the sink keeps up.
 async fn turn(
     store: &mut dyn Store,
     settings: &UpkeepSettings,
@@ -109,6 +128,11 @@ async fn turn(
             Ok(report) => tell_removed(&report),
             Err(error) => tracing::debug!(error = %chain(&error), "retention was put off"),
         }
+    }
+    let bounds = settings.dead_letter_bounds(clock.now_us());
+    match store.bound_dead_letters(&bounds).await {
+        Ok(removed) => tell_removed_letters(&removed),
+        Err(error) => tracing::debug!(error = %chain(&error), "dead letters were left for now"),
     }
     loop {
         let now_us = clock.now_us();
@@ -137,6 +161,21 @@ fn tell_removed(report: &RetentionReport) {
         let rows = removed.rows;
         tracing::info!(measurement, ?partition, rows, "removed old rows");
         counter!("tidegauge_sink_removed_rows_total").increment(rows);
+    }
+}
+
+fn tell_removed_letters(removed: &[RemovedLetters]) {
+    for letters in removed {
+        let (reason, bound, count) = (&letters.reason, letters.bound.as_str(), letters.letters);
+        tracing::warn!(
+            reason,
+            bound,
+            count,
+            "removed dead letters that were not looked after"
+        );
+        counter!("tidegauge_sink_removed_dead_letters_total",
+            "reason" => reason.clone(), "bound" => bound)
+        .increment(count);
     }
 }
 

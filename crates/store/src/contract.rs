@@ -19,8 +19,9 @@
 //!    are counted in [`Applied::Committed`] and in their partition's bookkeeping.
 
 use crate::{
-    Catalog, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow, Requirements, RetentionReport,
-    RetentionRequest, RowBlock, SettleReport, SettleRequest, SourceId, Step, StoreError,
+    Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, LedgerKey, LedgerRow,
+    RemovedLetters, Requirements, RetentionReport, RetentionRequest, RowBlock, SettleReport,
+    SettleRequest, SourceId, Step, StoreError,
 };
 use std::collections::HashMap;
 
@@ -125,6 +126,14 @@ pub trait Store: Send {
     /// [`StoreError`].
     async fn housekeep(&mut self) -> Result<(), StoreError>;
 
+    /// Writes what may be a little behind the steps (the view `freshness`); for the end of a program.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing that a step has to keep is concerned.
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Brings what was loaded and is over into the form in which it is read best. A database
     /// whose tables are in that form from the first has nothing to do.
     ///
@@ -157,6 +166,19 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`].
     async fn delete_dead_letters(&mut self, ids: &[i64]) -> Result<u64, StoreError>;
+
+    /// Takes out the oldest dead letters that are more than is to be kept, in transactions of bounded
+    /// size, and counts them by reason where the view `losses` finds them. Of many programs one
+    /// does it at a time; the others do nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what went is gone and counted, and asking again goes on.
+    async fn bound_dead_letters(
+        &mut self,
+        _bounds: &DeadLetterBounds,
+    ) -> Result<Vec<RemovedLetters>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// All ledger rows, newest epoch first within an agent.
     ///

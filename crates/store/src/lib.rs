@@ -8,11 +8,13 @@ mod catalog;
 mod contract;
 mod error;
 mod ledger;
+mod letters;
 pub mod mysql;
 mod open;
 pub mod postgres;
 mod reader;
 mod rows;
+mod seen;
 pub mod sqlite;
 mod step;
 mod upkeep;
@@ -25,6 +27,7 @@ pub use catalog::{
 pub use contract::{Applied, Store, StoredPosition};
 pub use error::{ErrorClass, StoreError};
 pub use ledger::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};
+pub use letters::{DeadLetterBounds, LetterBound, RemovedLetters};
 pub use open::{OpenOptions, STORES, StoreEntry, StoreUrl, open_reader, open_store};
 pub use reader::{
     Bucket, Buckets, BucketsRequest, FieldInfo, HostInfo, MeasurementInfo, Reader, RowsRequest,

@@ -3,6 +3,8 @@
 mod print;
 mod select;
 
+pub(super) use print::one_line;
+
 use crate::settings::{Settings, UsageError};
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};

@@ -80,7 +80,7 @@ const COMMANDS: &[Entry] = &[
     Entry {
         of: For::Store,
         name: "store",
-        about: "Look after a store: migrate, ledger, settle, retention",
+        about: "Look after a store: migrate, ledger, freshness, settle, retention",
         shape: store::shape,
         run: store::run,
     },

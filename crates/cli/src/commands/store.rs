@@ -1,19 +1,23 @@
-//! `tidegauge store`: migrate, ledger; settle and retention are in `upkeep`.
+//! `tidegauge store`: migrate, ledger, freshness; settle and retention are in `upkeep`.
+
+mod freshness;
+mod ledger;
 
 use crate::settings::Settings;
-use clap::{ArgMatches, Command};
-use comfy_table::Table;
+use clap::{Arg, ArgMatches, Command};
 use std::process::ExitCode;
-use tidegauge_store::{LedgerKey, LedgerRow, Store, StoreUrl, open_store};
+use tidegauge_store::{StoreUrl, open_reader, open_store};
 
 pub(super) fn shape(command: Command) -> Command {
     command
         .subcommand_required(true)
         .subcommand(Command::new("migrate").about("Create what is missing, bring the schema to this program's version"))
-        .subcommand(
-            Command::new("ledger")
-                .about("Did anything get lost? What came, what is missing, what was given up, per agent and epoch"),
-        )
+        .subcommand(with_format(Command::new("ledger").about(
+            "Did anything get lost? What came per agent and per partition, and all that was not stored",
+        )))
+        .subcommand(with_format(
+            Command::new("freshness").about("The youngest sample of each host, and its age"),
+        ))
         .subcommand(super::upkeep::settle_shape())
         .subcommand(super::upkeep::retention_shape())
 }
@@ -33,9 +37,37 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             Some(("retention", matches)) => {
                 super::upkeep::retention(settings, matches, store.as_mut()).await
             }
-            _ => ledger(store.as_mut()).await,
+            Some(("freshness", matches)) => {
+                let reader = open_reader(&url(settings)?, &super::sink::options(settings))?;
+                freshness::print(&reader.freshness().await?, wants_json(matches))
+            }
+            Some((_, matches)) => {
+                let reader = open_reader(&url(settings)?, &super::sink::options(settings))?;
+                let account = ledger::Account {
+                    agents: store.ledger_rows().await?,
+                    partitions: reader.progress().await?,
+                    losses: reader.losses().await?,
+                };
+                account.print(wants_json(matches))
+            }
+            None => unreachable!("clap asks for a subcommand"),
         }
     })
+}
+
+fn with_format(command: Command) -> Command {
+    command.arg(
+        Arg::new("format")
+            .long("format")
+            .value_name("WORD")
+            .value_parser(["table", "json"])
+            .default_value("table")
+            .help("How it is printed"),
+    )
+}
+
+fn wants_json(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("format").map(String::as_str) == Some("json")
 }
 
 /// The store that is named, else the one of `up`.
@@ -45,48 +77,4 @@ pub(super) fn url(settings: &Settings) -> anyhow::Result<StoreUrl> {
     }
     let path = crate::state_dir::path(settings)?.join("tidegauge.db");
     Ok(StoreUrl::parse(&format!("sqlite:{}", path.display()))?)
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-async fn ledger(store: &mut dyn Store) -> anyhow::Result<ExitCode> {
-    let rows = store.ledger_rows().await?;
-    println!("{}", ledger_table(&rows));
-    let missing: u64 = rows.iter().map(|(_, row)| row.missing.count()).sum();
-    let dropped: u64 = rows.iter().map(|(_, row)| row.dropped_batches()).sum();
-    match (missing, dropped) {
-        (0, 0) => println!("nothing is missing"),
-        _ => println!("{missing} batches are missing, {dropped} were given up by their agents"),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn ledger_table(rows: &[(LedgerKey, LedgerRow)]) -> Table {
-    let mut table = super::table();
-    table.set_header([
-        "agent",
-        "epoch",
-        "batches",
-        "points",
-        "next",
-        "missing",
-        "given up",
-        "repeated",
-        "conflicts",
-        "youngest sample",
-    ]);
-    for (key, row) in rows {
-        table.add_row([
-            key.agent.to_string(),
-            super::time(key.epoch),
-            row.batches.to_string(),
-            row.points.to_string(),
-            row.next_sequence.to_string(),
-            row.missing.to_text(),
-            row.dropped_text(),
-            row.duplicate_batches.to_string(),
-            row.conflicts.to_string(),
-            super::time(row.last_time_us),
-        ]);
-    }
-    table
 }

@@ -72,6 +72,12 @@ pub(super) fn upkeep_settings(
             .unwrap_or(default.settle_after),
         retention: settings.duration("store.retention").or(retention),
         retention_of,
+        dead_letter_age: settings
+            .duration("sink.dead_letter_age")
+            .or(default.dead_letter_age),
+        dead_letter_bytes: settings
+            .bytes("sink.dead_letter_bytes")
+            .or(default.dead_letter_bytes),
         ..default
     })
 }

@@ -140,6 +140,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Points that one step commits at most."),
     row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
+    row("sink.dead_letter_age", None, Type::Duration, Some("30d"), SINKS,
+        "How long dead letters are kept; older ones are removed and counted."),
+    row("sink.dead_letter_bytes", None, Type::Bytes, Some("1GiB"), SINKS,
+        "Bytes that dead letters may take; beyond that the oldest are removed and counted."),
 
     row("limits.measurements", None, Type::Count, Some("1000"), LIMITS,
         "Measurements in one store."),

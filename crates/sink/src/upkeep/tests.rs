@@ -13,6 +13,7 @@ use tidegauge_store::{
 struct Asked {
     settled: usize,
     retained: Vec<RetentionRequest>,
+    bounded: Vec<DeadLetterBounds>,
 }
 
 /// Has so many partitions to settle; its retention fails.
@@ -38,6 +39,15 @@ impl Store for Noting {
         let mut asked = self.asked.lock().expect("no panic");
         asked.retained.push(request.clone());
         Err(StoreError::new("removing", ErrorClass::Outage))
+    }
+
+    async fn bound_dead_letters(
+        &mut self,
+        bounds: &DeadLetterBounds,
+    ) -> Result<Vec<RemovedLetters>, StoreError> {
+        let mut asked = self.asked.lock().expect("no panic");
+        asked.bounded.push(bounds.clone());
+        Ok(Vec::new())
     }
 
     async fn migrate(&mut self) -> Result<(), StoreError> {
@@ -149,6 +159,12 @@ async fn settling_waits_until_the_sink_has_caught_up() {
         request.before_us("cpu"),
         Some(1_000_000_000_000 - 5_000_000)
     );
+    let bounds = DeadLetterBounds {
+        now_us: 1_000_000_000_000,
+        keep_us: Some(30 * 86_400_000_000),
+        bytes: Some(1 << 30),
+    };
+    assert_eq!(asked.lock().expect("no panic").bounded[0], bounds);
     cancel.cancel();
     running.await.expect("ended");
 }

@@ -74,3 +74,6 @@ union all
 select 'left_out_values', source, null, topic, partition, 'not_finite', left_out_values, null, updated
 from position where left_out_values > 0;
 comment on view losses is 'Everything that was not stored, and why; empty: nothing was lost';
+
+-- The letters of one message, for who takes one of them out.
+create index dead_letter_message on dead_letter (message_offset, partition);

@@ -91,3 +91,6 @@ from (
            "left_out_values", null, "updated"
     from "position" where "left_out_values" > 0
 );
+
+-- The letters of one message, for who takes one of them out.
+create index "dead_letter_message" on "dead_letter" ("message_offset", "partition");

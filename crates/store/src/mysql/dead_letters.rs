@@ -3,8 +3,10 @@
 use super::connect::{PACKET_BYTES, Session, value};
 use super::errors;
 use super::values::{push_bytes, push_text, push_time, text, time_us};
-use crate::{DeadLetterFilter, DeadLetterRow, Step, StoreError};
+use crate::letters::{LETTER_BYTES, Measured};
+use crate::{DeadLetterFilter, DeadLetterRow, LetterBound, RemovedLetters, Step, StoreError};
 use mysql_async::Row;
+use std::collections::BTreeMap;
 
 /// Dead letters that are listed when no number is given.
 const DEFAULT_LIST: usize = 100;
@@ -143,4 +145,104 @@ pub(super) async fn take_out(session: &mut Session, id: i64) -> Result<bool, Sto
     }
     let delete = format!("delete from `dead_letter` where `id` = {id}");
     Ok(session.execute(doing, &delete).await? == 1)
+}
+
+/// What a letter takes, as an SQL expression.
+fn letter_bytes() -> String {
+    format!("length(`payload`) + length(`detail`) + {LETTER_BYTES}")
+}
+
+/// The greatest number, and the bytes of all letters above a number.
+pub(super) async fn measure(session: &mut Session, above: i64) -> Result<(i64, u64), StoreError> {
+    let doing = "measuring the dead letters";
+    let sql = format!(
+        "select coalesce(max(`id`), 0), cast(coalesce(sum({}), 0) as unsigned)
+         from `dead_letter` where `id` > {above}",
+        letter_bytes()
+    );
+    let rows = session.query(doing, &sql).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| errors::unexpected(doing, "the server answered no row"))?;
+    Ok((value(doing, row, 0)?, value(doing, row, 1)?))
+}
+
+/// The letters of the lowest numbers.
+pub(super) async fn oldest(
+    session: &mut Session,
+    at_most: usize,
+) -> Result<Vec<Measured>, StoreError> {
+    let doing = "reading the oldest dead letters";
+    let sql = format!(
+        "select `id`, `stored`, cast({} as unsigned) from `dead_letter` order by `id`
+         limit {at_most}",
+        letter_bytes()
+    );
+    let rows = session.query(doing, &sql).await?;
+    let measured = |row: &Row| {
+        let stored_us = row.as_ref(1).and_then(time_us);
+        Ok(Measured {
+            id: value(doing, row, 0)?,
+            stored_us: stored_us
+                .ok_or_else(|| errors::unexpected(doing, "`stored` is not in its form"))?,
+            bytes: value(doing, row, 2)?,
+        })
+    };
+    rows.iter().map(measured).collect()
+}
+
+/// Takes letters out and counts them as removed; `None`: not all of them are there.
+pub(super) async fn remove(
+    session: &mut Session,
+    ids: &[i64],
+    bound: LetterBound,
+) -> Result<Option<Vec<RemovedLetters>>, StoreError> {
+    let doing = "removing dead letters";
+    session.execute(doing, "start transaction").await?;
+    let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let list = list.join(", ");
+    // Locked first, so that each is counted by who deletes it.
+    let counted = format!("select `reason` from `dead_letter` where `id` in ({list}) for update");
+    let mut by_reason: BTreeMap<String, u64> = BTreeMap::new();
+    for row in session.query(doing, &counted).await? {
+        *by_reason.entry(value(doing, &row, 0)?).or_default() += 1;
+    }
+    if by_reason.values().sum::<u64>() != ids.len() as u64 {
+        session.rollback().await?;
+        return Ok(None);
+    }
+    let count = format!(
+        "insert into `dead_letter_removed` (`source`, `partition`, `reason`, `bound`, `topic`,
+             `letters`, `bytes`, `first_time`, `last_time`)
+         select `source`, `partition`, `reason`, {}, max(`topic`), count(*),
+                sum(length(`payload`)), utc_timestamp(6), utc_timestamp(6)
+         from `dead_letter` where `id` in ({list}) group by `source`, `partition`, `reason`
+         on duplicate key update `letters` = `dead_letter_removed`.`letters` + values(`letters`),
+             `bytes` = `dead_letter_removed`.`bytes` + values(`bytes`),
+             `topic` = values(`topic`), `last_time` = values(`last_time`)",
+        text(bound.as_str())
+    );
+    session.execute(doing, &count).await?;
+    let hand_over = format!(
+        "update `dead_letter` h join (
+             select min(d.`id`) as `heir`, max(g.`id`) as `giver` from `dead_letter` g
+             join `dead_letter` d on d.`source` = g.`source` and d.`partition` = g.`partition`
+             and d.`message_offset` = g.`message_offset` and d.`id` > g.`id`
+             where g.`id` in ({list}) and d.`id` not in ({list})
+             and g.`point_index` is not null and length(g.`payload`) > 0
+             group by g.`source`, g.`partition`, g.`message_offset`) m on m.`heir` = h.`id`
+         join `dead_letter` g on g.`id` = m.`giver`
+         set h.`payload` = g.`payload` where length(h.`payload`) = 0"
+    );
+    session.execute(doing, &hand_over).await?;
+    let delete = format!("delete from `dead_letter` where `id` in ({list})");
+    session.execute(doing, &delete).await?;
+    session.commit().await?;
+    let removed = by_reason
+        .into_iter()
+        .map(|(reason, letters)| RemovedLetters {
+            reason,
+            bound,
+            letters,
+        });
+    Ok(Some(removed.collect()))
 }

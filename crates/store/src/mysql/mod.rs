@@ -30,10 +30,13 @@ mod url;
 mod values;
 mod view;
 
+use crate::letters::{self, HeldBytes, Measured, Shelf};
+use crate::seen::SeenSeries;
 use crate::{
-    Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    MeasurementNeed, OpenOptions, Reader, Requirements, RetentionReport, RetentionRequest,
-    RowBlock, SourceId, Step, Store, StoreError, StoreUrl, StoredPosition,
+    Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
+    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Reader, RemovedLetters, Requirements,
+    RetentionReport, RetentionRequest, RowBlock, SourceId, Step, Store, StoreError, StoreUrl,
+    StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,6 +50,8 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
     Ok(Box::new(MysqlStore {
         link: connect::Link::new(target),
         a_view_lacks: false,
+        seen: SeenSeries::default(),
+        held: HeldBytes::default(),
     }))
 }
 
@@ -64,6 +69,8 @@ struct MysqlStore {
     link: connect::Link,
     /// Some view could not be brought up to date, because somebody was reading it.
     a_view_lacks: bool,
+    seen: SeenSeries,
+    held: HeldBytes,
 }
 
 impl MysqlStore {
@@ -95,6 +102,18 @@ impl MysqlStore {
             self.link.keep(session);
         }
         written
+    }
+
+    /// Notes how fresh hosts without an agent are. It is of no step, so it never fails one.
+    async fn note_seen(&mut self) {
+        let seen = self.seen.take();
+        if seen.is_empty() {
+            return;
+        }
+        let noted = self.call(async |session| series::note_seen(session, &seen).await);
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the freshness of hosts was not noted");
+        }
     }
 }
 
@@ -154,8 +173,13 @@ impl Store for MysqlStore {
     }
 
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError> {
-        self.write(async |session| apply::apply(session, step).await)
-            .await
+        let applied = self
+            .write(async |session| apply::apply(session, step).await)
+            .await;
+        if matches!(applied, Ok(Applied::Committed { .. })) && self.seen.see(&step.blocks) {
+            self.note_seen().await;
+        }
+        applied
     }
 
     async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError> {
@@ -169,6 +193,11 @@ impl Store for MysqlStore {
                 .call(async |session| schema::refresh_views(session).await)
                 .await?;
         }
+        self.finish().await
+    }
+
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        self.note_seen().await;
         Ok(())
     }
 
@@ -190,8 +219,40 @@ impl Store for MysqlStore {
             .await
     }
 
+    async fn bound_dead_letters(
+        &mut self,
+        bounds: &DeadLetterBounds,
+    ) -> Result<Vec<RemovedLetters>, StoreError> {
+        let mut held = std::mem::take(&mut self.held);
+        let removed = letters::keep_bounds(self, &mut held, bounds).await;
+        self.held = held;
+        removed
+    }
+
     async fn ledger_rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, StoreError> {
         self.call(async |session| bookkeeping::ledger_rows(session).await)
+            .await
+    }
+}
+
+#[async_trait::async_trait]
+impl Shelf for MysqlStore {
+    async fn measure(&mut self, above: i64) -> Result<(i64, u64), StoreError> {
+        self.call(async |session| dead_letters::measure(session, above).await)
+            .await
+    }
+
+    async fn oldest(&mut self, at_most: usize) -> Result<Vec<Measured>, StoreError> {
+        self.call(async |session| dead_letters::oldest(session, at_most).await)
+            .await
+    }
+
+    async fn remove(
+        &mut self,
+        ids: &[i64],
+        bound: LetterBound,
+    ) -> Result<Option<Vec<RemovedLetters>>, StoreError> {
+        self.call(async |session| dead_letters::remove(session, ids, bound).await)
             .await
     }
 }

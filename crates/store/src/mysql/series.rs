@@ -6,7 +6,7 @@
 use super::connect::{Session, value};
 use super::errors;
 use super::migrate::{begin_schema_change, end_schema_change};
-use super::values::{bytes, json_object, parse_json_object, text};
+use super::values::{bytes, json_object, parse_json_object, push_time, text};
 use crate::{
     Catalog, HostId, KnownHost, Requirements, SeriesId, SeriesNeed, SeriesSlot, StoreError,
 };
@@ -95,6 +95,42 @@ pub(super) async fn ensure_hosts(
         }
     }
     Ok(())
+}
+
+/// Notes the youngest samples of series whose hosts have no agent.
+pub(super) async fn note_seen(
+    session: &mut Session,
+    seen: &[(SeriesId, i64)],
+) -> Result<(), StoreError> {
+    let doing = "noting the freshness of hosts";
+    let mut newest: BTreeMap<i32, i64> = BTreeMap::new();
+    for chunk in seen.chunks(CHUNK) {
+        let times: HashMap<i32, i64> = chunk.iter().map(|(series, us)| (series.0, *us)).collect();
+        let ids: Vec<String> = times.keys().map(ToString::to_string).collect();
+        let sql = format!(
+            "select s.`id`, s.`host_id` from `series` s join `host` h on h.`id` = s.`host_id`
+             where h.`agent` = '' and s.`id` in ({})",
+            ids.join(", ")
+        );
+        for row in session.query(doing, &sql).await? {
+            let (series, host): (i32, i32) = (value(doing, &row, 0)?, value(doing, &row, 1)?);
+            if let Some(&time_us) = times.get(&series) {
+                let newest = newest.entry(host).or_insert(time_us);
+                *newest = time_us.max(*newest);
+            }
+        }
+    }
+    let update = |(host, time_us): (i32, i64)| {
+        let mut time = String::new();
+        push_time(&mut time, time_us).then(|| {
+            format!(
+                "update `host` set `last_time` = greatest(coalesce(`last_time`, {time}), {time})
+                 where `id` = {host}"
+            )
+        })
+    };
+    let updates: Vec<String> = newest.into_iter().filter_map(update).collect();
+    session.affected(doing, &updates).await.map(|_| ())
 }
 
 async fn write_hosts(

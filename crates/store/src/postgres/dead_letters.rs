@@ -2,9 +2,12 @@
 
 use super::connect::Session;
 use super::errors;
-use super::values::{Time, storable};
-use crate::{DeadLetterFilter, DeadLetterRow, Step, StoreError};
+use super::values::{Time, storable, unsigned};
+use crate::letters::{LETTER_BYTES, Measured};
+use crate::{DeadLetterFilter, DeadLetterRow, LetterBound, RemovedLetters, Step, StoreError};
 use tokio_postgres::types::ToSql;
+
+const TAKING_OUT: &str = "taking dead letters out";
 
 /// Stores the dead letters of a step. Their texts must never be a reason to fail, so what a text
 /// column cannot hold is replaced; the payload is kept as it came.
@@ -148,14 +151,22 @@ pub(super) async fn take_out_all(session: &mut Session, ids: &[i64]) -> Result<b
 /// Deletes dead letters as part of a transaction. The bytes of a message are handed to the next
 /// letter of it that stays.
 async fn take_out(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError> {
-    let doing = "taking dead letters out";
-    // All letters of these messages, in one order: two who take letters of one message out at
-    // once must see what the other left.
+    lock(session, ids).await?;
+    delete_locked(session, ids).await
+}
+
+/// Locks all letters of these letters' messages, in one order: two who take letters of one message
+/// out at once must see what the other left.
+async fn lock(session: &mut Session, ids: &[i64]) -> Result<(), StoreError> {
     let lock = "select d.id from dead_letter d
                 join (select distinct source, partition, message_offset from dead_letter
                       where id = any($1)) m using (source, partition, message_offset)
                 order by d.id for update of d";
-    session.query(doing, lock, &[&ids]).await?;
+    session.query(TAKING_OUT, lock, &[&ids]).await?;
+    Ok(())
+}
+
+async fn delete_locked(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError> {
     let hand_over = "update dead_letter d set payload = h.payload from (
                          select distinct on (g.id) d.id, g.payload from dead_letter g
                          join dead_letter d using (source, partition, message_offset)
@@ -163,7 +174,82 @@ async fn take_out(session: &mut Session, ids: &[i64]) -> Result<u64, StoreError>
                          and d.id > g.id and d.id <> all($1) and d.point_index is not null
                          order by g.id, d.id) h
                      where d.id = h.id and octet_length(d.payload) = 0";
-    session.execute(doing, hand_over, &[&ids]).await?;
+    session.execute(TAKING_OUT, hand_over, &[&ids]).await?;
     let delete = "delete from dead_letter where id = any($1)";
-    session.execute(doing, delete, &[&ids]).await
+    session.execute(TAKING_OUT, delete, &[&ids]).await
+}
+
+/// The greatest number, and the bytes of all letters above a number.
+pub(super) async fn measure(session: &mut Session, above: i64) -> Result<(i64, u64), StoreError> {
+    let sql = format!(
+        "select coalesce(max(id), 0),
+         coalesce(sum(octet_length(payload)::bigint + octet_length(detail) + {LETTER_BYTES}), 0)::bigint
+         from dead_letter where id > $1"
+    );
+    let row = session
+        .query_one("measuring the dead letters", &sql, &[&above])
+        .await?;
+    Ok((row.get(0), unsigned(row.get(1))))
+}
+
+/// The letters of the lowest numbers.
+pub(super) async fn oldest(
+    session: &mut Session,
+    at_most: usize,
+) -> Result<Vec<Measured>, StoreError> {
+    let sql = format!(
+        "select id, stored, octet_length(payload)::bigint + octet_length(detail) + {LETTER_BYTES}
+         from dead_letter order by id limit $1"
+    );
+    let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+    let rows = session
+        .query("reading the oldest dead letters", &sql, &[&at_most])
+        .await?;
+    let letters = rows.iter().map(|row| Measured {
+        id: row.get(0),
+        stored_us: row.get::<_, Time>(1).0,
+        bytes: unsigned(row.get(2)),
+    });
+    Ok(letters.collect())
+}
+
+/// Takes letters out and counts them as removed; `None`: not all of them are there.
+pub(super) async fn remove(
+    session: &mut Session,
+    ids: &[i64],
+    bound: LetterBound,
+) -> Result<Option<Vec<RemovedLetters>>, StoreError> {
+    let doing = "removing dead letters";
+    session
+        .batch(doing, "begin isolation level read committed")
+        .await?;
+    lock(session, ids).await?;
+    let count = "insert into dead_letter_removed (source, partition, reason, bound, topic, letters,
+                     bytes, first_time, last_time)
+                 select source, partition, reason, $2, max(topic), count(*),
+                        sum(octet_length(payload)::bigint)::bigint, now(), now()
+                 from dead_letter where id = any($1)
+                 group by source, partition, reason order by source, partition, reason
+                 on conflict (source, partition, reason, bound) do update
+                 set letters = dead_letter_removed.letters + excluded.letters,
+                     bytes = dead_letter_removed.bytes + excluded.bytes,
+                     topic = excluded.topic, last_time = excluded.last_time";
+    session
+        .execute(doing, count, &[&ids, &bound.as_str()])
+        .await?;
+    let by_reason = "select reason, count(*) from dead_letter where id = any($1) group by reason";
+    let rows = session.query(doing, by_reason, &[&ids]).await?;
+    let found: i64 = rows.iter().map(|row| row.get::<_, i64>(1)).sum();
+    if unsigned(found) != ids.len() as u64 {
+        session.rollback().await?;
+        return Ok(None);
+    }
+    delete_locked(session, ids).await?;
+    session.commit().await?;
+    let removed = rows.iter().map(|row| RemovedLetters {
+        reason: row.get(0),
+        bound,
+        letters: unsigned(row.get(1)),
+    });
+    Ok(Some(removed.collect()))
 }

@@ -32,11 +32,13 @@ mod url;
 mod values;
 mod view;
 
+use crate::letters::{self, HeldBytes, Measured, Shelf};
+use crate::seen::SeenSeries;
 use crate::{
-    Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    MeasurementNeed, OpenOptions, Reader, Requirements, RetentionReport, RetentionRequest,
-    RowBlock, SettleReport, SettleRequest, SourceId, Step, Store, StoreError, StoreUrl,
-    StoredPosition,
+    Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
+    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Reader, RemovedLetters, Requirements,
+    RetentionReport, RetentionRequest, RowBlock, SettleReport, SettleRequest, SourceId, Step,
+    Store, StoreError, StoreUrl, StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
     Ok(Box::new(PostgresStore {
         link: connect::Link::new(target),
         applier: apply::Applier::default(),
+        seen: SeenSeries::default(),
+        held: HeldBytes::default(),
     }))
 }
 
@@ -66,6 +70,8 @@ pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Read
 struct PostgresStore {
     link: connect::Link,
     applier: apply::Applier,
+    seen: SeenSeries,
+    held: HeldBytes,
 }
 
 impl PostgresStore {
@@ -94,6 +100,18 @@ impl PostgresStore {
         };
         if usable {
             self.link.keep(session);
+        }
+    }
+
+    /// Notes how fresh hosts without an agent are. It is of no step, so it never fails one.
+    async fn note_seen(&mut self) {
+        let seen = self.seen.take();
+        if seen.is_empty() {
+            return;
+        }
+        let noted = self.call(async |session| series::note_seen(session, &seen).await);
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the freshness of hosts was not noted");
         }
     }
 }
@@ -161,6 +179,9 @@ impl Store for PostgresStore {
         let mut session = self.link.take().await?;
         let applied = self.applier.apply(&mut session, step).await;
         self.keep_after(session, applied.as_ref().err()).await;
+        if matches!(applied, Ok(Applied::Committed { .. })) && self.seen.see(&step.blocks) {
+            self.note_seen().await;
+        }
         applied
     }
 
@@ -175,6 +196,11 @@ impl Store for PostgresStore {
         let mut session = self.link.take().await?;
         self.applier.partitions.housekeep(&mut session).await?;
         self.link.keep(session);
+        self.finish().await
+    }
+
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        self.note_seen().await;
         Ok(())
     }
 
@@ -202,8 +228,40 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn bound_dead_letters(
+        &mut self,
+        bounds: &DeadLetterBounds,
+    ) -> Result<Vec<RemovedLetters>, StoreError> {
+        let mut held = std::mem::take(&mut self.held);
+        let removed = letters::keep_bounds(self, &mut held, bounds).await;
+        self.held = held;
+        removed
+    }
+
     async fn ledger_rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, StoreError> {
         self.call(async |session| bookkeeping::ledger_rows(session).await)
+            .await
+    }
+}
+
+#[async_trait::async_trait]
+impl Shelf for PostgresStore {
+    async fn measure(&mut self, above: i64) -> Result<(i64, u64), StoreError> {
+        self.call(async |session| dead_letters::measure(session, above).await)
+            .await
+    }
+
+    async fn oldest(&mut self, at_most: usize) -> Result<Vec<Measured>, StoreError> {
+        self.call(async |session| dead_letters::oldest(session, at_most).await)
+            .await
+    }
+
+    async fn remove(
+        &mut self,
+        ids: &[i64],
+        bound: LetterBound,
+    ) -> Result<Option<Vec<RemovedLetters>>, StoreError> {
+        self.call(async |session| dead_letters::remove(session, ids, bound).await)
             .await
     }
 }

@@ -1,7 +1,7 @@
 //! Hosts and series: found or made in bulk, a new fleet's by the thousand.
 
 use super::connect::Session;
-use super::values::{json_object, parse_json_object};
+use super::values::{Time, json_object, parse_json_object};
 use crate::{
     Catalog, HostId, KnownHost, Requirements, SeriesId, SeriesNeed, SeriesSlot, StoreError,
 };
@@ -136,6 +136,24 @@ async fn load_hosts(
         (row.get(0), host)
     });
     Ok(hosts.collect())
+}
+
+/// Notes the youngest samples of series whose hosts have no agent.
+pub(super) async fn note_seen(
+    session: &mut Session,
+    seen: &[(SeriesId, i64)],
+) -> Result<(), StoreError> {
+    let update = "update host h set last_time = v.last_time
+                  from (select s.host_id, max(v.time) as last_time
+                        from unnest($1::integer[], $2::timestamptz[]) as v(series_id, time)
+                        join series s on s.id = v.series_id group by s.host_id) v
+                  where h.id = v.host_id and h.agent = ''
+                  and (h.last_time is null or h.last_time < v.last_time)";
+    let series: Vec<i32> = seen.iter().map(|(series, _)| series.0).collect();
+    let times: Vec<Time> = seen.iter().map(|(_, time_us)| Time(*time_us)).collect();
+    let doing = "noting the freshness of hosts";
+    session.execute(doing, update, &[&series, &times]).await?;
+    Ok(())
 }
 
 /// A series that is looked for.

@@ -1,7 +1,7 @@
 //! Positions and ledger: reading them, and writing them as part of a step.
 
 use super::tables::NOW_US;
-use crate::{LedgerChange, LedgerKey, LedgerRow, PositionMove, SourceId, StoredPosition};
+use crate::{LedgerChange, LedgerKey, LedgerRow, PositionMove, SeriesId, SourceId, StoredPosition};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::HashMap;
@@ -223,6 +223,25 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<(LedgerKey, LedgerRow)> {
         conflicts: unsigned(row, 10)?,
     };
     Ok((key, row))
+}
+
+/// Notes the youngest samples of series whose hosts have no agent.
+pub(super) fn note_seen(
+    connection: &mut Connection,
+    seen: &[(SeriesId, i64)],
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut update = transaction.prepare_cached(
+            "update host set last_time = ?2
+             where id = (select host_id from series where id = ?1) and agent = ''
+             and (last_time is null or last_time < ?2)",
+        )?;
+        for (series, time_us) in seen {
+            update.execute(params![series.0, time_us])?;
+        }
+    }
+    transaction.commit()
 }
 
 /// A number as SQLite has it. Sequences and counts stay below 2^63.

@@ -1,12 +1,18 @@
 //! Dead letters: stored as part of a step, listed, and taken out.
 
-use super::bookkeeping::signed;
+use super::bookkeeping::{signed, unsigned};
 use super::tables::NOW_US;
-use crate::{DeadLetterFilter, DeadLetterRow, Step};
+use crate::letters::{LETTER_BYTES, Measured};
+use crate::{DeadLetterFilter, DeadLetterRow, LetterBound, RemovedLetters, Step};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 /// Dead letters that are listed when no number is given.
 const DEFAULT_LIST: usize = 100;
+
+/// Hands the bytes of a letter (1) to another of its message (2).
+const HAND_OVER: &str = "update dead_letter
+    set payload = (select payload from dead_letter where id = ?1)
+    where id = ?2 and length(payload) = 0";
 
 /// Writes the dead letters of a step.
 pub(super) fn insert(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
@@ -115,15 +121,106 @@ pub(super) fn take_out(connection: &Connection, id: i64) -> rusqlite::Result<boo
         .query_row([id], |row| row.get(0))
         .optional()?;
     if let Some(heir) = heir {
-        connection
-            .prepare_cached(
-                "update dead_letter set payload = (select payload from dead_letter where id = ?1)
-                 where id = ?2 and length(payload) = 0",
-            )?
-            .execute([id, heir])?;
+        connection.prepare_cached(HAND_OVER)?.execute([id, heir])?;
     }
     let deleted = connection
         .prepare_cached("delete from dead_letter where id = ?1")?
         .execute([id])?;
     Ok(deleted == 1)
+}
+
+/// What a letter takes, as an SQL expression. SQLite knows the lengths without reading the bytes.
+fn letter_bytes() -> String {
+    format!("length(payload) + length(detail) + {LETTER_BYTES}")
+}
+
+/// The greatest number, and the bytes of all letters above a number.
+pub(super) fn measure(connection: &Connection, above: i64) -> rusqlite::Result<(i64, u64)> {
+    let sql = format!(
+        "select coalesce(max(id), 0), coalesce(sum({}), 0) from dead_letter where id > ?1",
+        letter_bytes()
+    );
+    let mut measure = connection.prepare_cached(&sql)?;
+    measure.query_row([above], |row| Ok((row.get(0)?, unsigned(row, 1)?)))
+}
+
+/// The letters of the lowest numbers.
+pub(super) fn oldest(connection: &Connection, at_most: usize) -> rusqlite::Result<Vec<Measured>> {
+    let sql = format!(
+        "select id, stored, {} from dead_letter order by id limit ?1",
+        letter_bytes()
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_map([signed(at_most as u64)], |row| {
+            Ok(Measured {
+                id: row.get(0)?,
+                stored_us: row.get(1)?,
+                bytes: unsigned(row, 2)?,
+            })
+        })?
+        .collect()
+}
+
+/// Takes letters out and counts them as removed; `None`: not all of them are there.
+pub(super) fn remove(
+    connection: &mut Connection,
+    ids: &[i64],
+    bound: LetterBound,
+) -> rusqlite::Result<Option<Vec<RemovedLetters>>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // An array as JSON, because a statement has no arrays.
+    let list = format!("{ids:?}");
+    let chosen = "id in (select value from json_each(?1))";
+    let count = format!(
+        "insert into dead_letter_removed
+         (source, \"partition\", reason, bound, topic, letters, bytes, first_time, last_time)
+         select source, \"partition\", reason, ?2, max(topic), count(*), sum(length(payload)),
+                {NOW_US}, {NOW_US}
+         from dead_letter where {chosen} group by source, \"partition\", reason
+         on conflict (source, \"partition\", reason, bound) do update
+         set letters = letters + excluded.letters, bytes = bytes + excluded.bytes,
+             topic = excluded.topic, last_time = excluded.last_time"
+    );
+    transaction.execute(&count, params![list, bound.as_str()])?;
+    let by_reason =
+        format!("select reason, count(*) from dead_letter where {chosen} group by reason");
+    let removed: Vec<RemovedLetters> = transaction
+        .prepare(&by_reason)?
+        .query_map([&list], |row| {
+            Ok(RemovedLetters {
+                reason: row.get(0)?,
+                bound,
+                letters: unsigned(row, 1)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    if removed.iter().map(|removed| removed.letters).sum::<u64>() != ids.len() as u64 {
+        return Ok(None);
+    }
+    hand_over_from(&transaction, &list)?;
+    transaction.execute(&format!("delete from dead_letter where {chosen}"), [&list])?;
+    transaction.commit()?;
+    Ok(Some(removed))
+}
+
+/// Hands the bytes of messages over to letters of them that stay.
+fn hand_over_from(connection: &Connection, list: &str) -> rusqlite::Result<()> {
+    let heirs: Vec<(i64, i64)> = connection
+        .prepare(
+            "select max(g.id), min(d.id) from dead_letter g
+             cross join dead_letter d on d.message_offset = g.message_offset
+             and d.\"partition\" = g.\"partition\" and d.source = g.source and d.id > g.id
+             where g.id in (select value from json_each(?1))
+             and d.id not in (select value from json_each(?1))
+             and g.point_index is not null and length(g.payload) > 0
+             group by g.source, g.\"partition\", g.message_offset",
+        )?
+        .query_map([list], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut hand_over = connection.prepare_cached(HAND_OVER)?;
+    for (giver, heir) in heirs {
+        hand_over.execute([giver, heir])?;
+    }
+    Ok(())
 }

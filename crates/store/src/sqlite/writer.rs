@@ -7,10 +7,12 @@ use super::connection::{File, Role};
 use super::ensure::{Learned, Request, ensure};
 use super::interrupt::{Interrupter, Interruptible};
 use super::{apply, bookkeeping, dead_letters, migrate, retention};
+use crate::letters::{self, HeldBytes, Measured, Shelf};
+use crate::seen::SeenSeries;
 use crate::{
-    Applied, Catalog, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey, LedgerRow,
-    RemovedRows, Requirements, RetentionReport, RetentionRequest, RowBlock, SourceId, Step, Store,
-    StoreError, StoredPosition,
+    Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
+    LedgerRow, LetterBound, RemovedLetters, RemovedRows, Requirements, RetentionReport,
+    RetentionRequest, RowBlock, SourceId, Step, Store, StoreError, StoredPosition,
 };
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -44,6 +46,8 @@ pub(super) struct SqliteStore {
     file: File,
     thread: Option<Thread>,
     optimized: Option<Instant>,
+    seen: SeenSeries,
+    held: HeldBytes,
 }
 
 impl Session {
@@ -116,6 +120,8 @@ impl SqliteStore {
             file,
             thread: None,
             optimized: None,
+            seen: SeenSeries::default(),
+            held: HeldBytes::default(),
         }
     }
 
@@ -181,6 +187,21 @@ impl SqliteStore {
         })
         .await
     }
+
+    /// Notes how fresh hosts without an agent are. It is of no step, so it never fails one.
+    async fn note_seen(&mut self) {
+        let seen = self.seen.take();
+        if seen.is_empty() {
+            return;
+        }
+        let doing = "noting the freshness of hosts in";
+        let noted = self.run_doing(doing, move |connection| {
+            bookkeeping::note_seen(connection, &seen)
+        });
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the freshness of hosts was not noted");
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -244,11 +265,16 @@ impl Store for SqliteStore {
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError> {
         // The thread may outlive this call, so it needs a step of its own; copying the packed
         // rows costs a fraction of inserting them.
-        let step = step.clone();
-        self.run(Role::Write, move |file, connection| {
-            apply::apply(file, connection, &step)
-        })
-        .await
+        let own = step.clone();
+        let applied = self
+            .run(Role::Write, move |file, connection| {
+                apply::apply(file, connection, &own)
+            })
+            .await;
+        if matches!(applied, Ok(Applied::Committed { .. })) && self.seen.see(&step.blocks) {
+            self.note_seen().await;
+        }
+        applied
     }
 
     async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError> {
@@ -272,6 +298,11 @@ impl Store for SqliteStore {
         if optimize {
             self.optimized = Some(Instant::now());
         }
+        self.finish().await
+    }
+
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        self.note_seen().await;
         Ok(())
     }
 
@@ -330,9 +361,49 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn bound_dead_letters(
+        &mut self,
+        bounds: &DeadLetterBounds,
+    ) -> Result<Vec<RemovedLetters>, StoreError> {
+        let mut held = std::mem::take(&mut self.held);
+        let removed = letters::keep_bounds(self, &mut held, bounds).await;
+        self.held = held;
+        removed
+    }
+
     async fn ledger_rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, StoreError> {
         self.run_doing("reading the ledger from", |connection| {
             bookkeeping::ledger_rows(connection)
+        })
+        .await
+    }
+}
+
+/// One transaction is one job: steps of other writers come between them.
+#[async_trait::async_trait]
+impl Shelf for SqliteStore {
+    async fn measure(&mut self, above: i64) -> Result<(i64, u64), StoreError> {
+        self.run_doing("measuring dead letters of", move |connection| {
+            dead_letters::measure(connection, above)
+        })
+        .await
+    }
+
+    async fn oldest(&mut self, at_most: usize) -> Result<Vec<Measured>, StoreError> {
+        self.run_doing("reading the oldest dead letters of", move |connection| {
+            dead_letters::oldest(connection, at_most)
+        })
+        .await
+    }
+
+    async fn remove(
+        &mut self,
+        ids: &[i64],
+        bound: LetterBound,
+    ) -> Result<Option<Vec<RemovedLetters>>, StoreError> {
+        let ids = ids.to_vec();
+        self.run_doing("removing dead letters of", move |connection| {
+            dead_letters::remove(connection, &ids, bound)
         })
         .await
     }

@@ -143,7 +143,7 @@ impl Subject for PostgresDatabase {
     fn first_schema_sql(&self) -> Vec<String> {
         let statements = [
             "drop view losses, freshness",
-            "drop table gap, dead_letter_removed",
+            "drop table gap, dead_letter_removed; drop index dead_letter_message",
             "alter table ledger drop column last_sequence",
             "alter table host drop column last_time",
             "alter table position drop column left_out_values",

@@ -61,6 +61,7 @@ impl Subject for SqliteFile {
     fn first_schema_sql(&self) -> Vec<String> {
         vec![
             "drop view losses; drop view freshness; drop table gap; drop table dead_letter_removed;
+             drop index dead_letter_message;
              alter table ledger drop column last_sequence; alter table host drop column last_time;
              alter table position drop column left_out_values; drop table tidegauge_migration;
              pragma user_version = 1"

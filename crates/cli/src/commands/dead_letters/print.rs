@@ -103,7 +103,7 @@ pub(super) fn line(text: &str) {
 }
 
 /// A text without control characters.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::commands) fn one_line(text: &str) -> String {
     printable(text, false)
 }
 

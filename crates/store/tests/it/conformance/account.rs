@@ -174,6 +174,48 @@ pub(crate) async fn freshness_is_told_per_host(subject: &impl Subject) {
     assert!((age - expected).abs() < 60.0, "{age} against {expected}");
 }
 
+pub(crate) async fn hosts_without_an_agent_are_fresh_too(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    let of = |host: &str, seconds| {
+        point("load", seconds)
+            .host(agent_host("", host))
+            .field("load1", 1.0)
+            .keyed()
+    };
+    // Of an agent, in the same measurement: its ledger row is what counts.
+    let agents = point("load", 900).field("load1", 1.0);
+    let points = [
+        of("a", 5),
+        of("a", 3),
+        of("b", 1).tag("t", "x"),
+        of("b", 2),
+        agents,
+    ];
+    writer.commit(0..1, &points).await;
+    let last_samples = async || {
+        let hosts = subject.reader().freshness().await.expect("freshness");
+        let last = |host: HostFreshness| (host.name, host.last_sample_us.map(|us| us - BEGIN_US));
+        hosts.into_iter().map(last).collect::<Vec<_>>()
+    };
+    let named =
+        |name: &str, seconds: Option<i64>| (name.to_owned(), seconds.map(|s| s * 1_000_000));
+    let expected = [
+        named("a", Some(5)),
+        named("b", Some(2)),
+        named("web-1", None),
+    ];
+    assert_eq!(last_samples().await, expected);
+    // It was noted just now, so what follows is noted later, at the latest at the end.
+    writer.commit(1..2, &[of("a", 4), of("b", 9)]).await;
+    writer.store.finish().await.expect("finished");
+    let expected = [
+        named("a", Some(5)),
+        named("b", Some(9)),
+        named("web-1", None),
+    ];
+    assert_eq!(last_samples().await, expected);
+}
+
 pub(crate) async fn progress_is_told_per_partition(subject: &impl Subject) {
     let mut writer = Writer::open(subject).await;
     let begun = writer.store.positions(&source(), &[(3, 40)]).await;

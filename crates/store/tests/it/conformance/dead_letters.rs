@@ -7,7 +7,8 @@ use super::building::{
 use std::sync::Arc;
 use tidegauge_model::Reason;
 use tidegauge_store::{
-    Applied, DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, Reader, Step, Store,
+    Applied, DeadLetter, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, LetterBound,
+    PositionMove, Reader, RemovedLetters, Step, Store,
 };
 
 const PAYLOAD: &[u8] = b"{\"v\":1, \xff\0";
@@ -103,6 +104,132 @@ pub(crate) async fn deleting_one_leaves_the_message_with_the_others(subject: &im
     assert_eq!((left.len(), left[0].id), (1, d));
     assert_eq!(left[0].payload, PAYLOAD);
     assert_eq!(store.delete_dead_letters(&[]).await.expect("nothing"), 0);
+}
+
+fn removed(reason: Reason, bound: LetterBound, letters: u64) -> RemovedLetters {
+    RemovedLetters {
+        reason: reason.as_str().to_owned(),
+        bound,
+        letters,
+    }
+}
+
+/// What a store removes by these bounds, sorted by reason.
+async fn removes(store: &mut Box<dyn Store>, bounds: &DeadLetterBounds) -> Vec<RemovedLetters> {
+    let mut removed = store.bound_dead_letters(bounds).await.expect("bounded");
+    removed.sort_by(|a, b| a.reason.cmp(&b.reason));
+    removed
+}
+
+/// Reasons and counts of removed letters, as the view `losses` has them.
+async fn removed_losses(subject: &impl Subject) -> Vec<(String, u64)> {
+    let losses = subject.reader().losses().await.expect("losses");
+    let removed = losses
+        .into_iter()
+        .filter(|loss| loss.what == "removed_dead_letters");
+    removed
+        .map(|loss| {
+            assert_eq!(loss.topic.as_deref(), Some("metrics"));
+            assert!(loss.first_us.is_some() && loss.first_us <= loss.last_us);
+            (loss.reason, loss.count)
+        })
+        .collect()
+}
+
+pub(crate) async fn old_ones_go_and_are_counted(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let store = &mut writer.store;
+    let mut bounds = DeadLetterBounds {
+        now_us: letters[0].stored_us + 1_000_000,
+        keep_us: Some(2_000_000),
+        bytes: None,
+    };
+    assert_eq!(removes(store, &bounds).await, []);
+    assert_eq!(removed_losses(subject).await, []);
+    bounds.keep_us = Some(500_000);
+    let expected = [
+        removed(Reason::Syntax, LetterBound::Age, 1),
+        removed(Reason::TypeConflict, LetterBound::Age, 3),
+    ];
+    assert_eq!(removes(store, &bounds).await, expected);
+    assert!(ids(store, DeadLetterFilter::default()).await.is_empty());
+    let expected = [("syntax".to_owned(), 1), ("type_conflict".to_owned(), 3)];
+    assert_eq!(removed_losses(subject).await, expected);
+    assert_eq!(removes(store, &bounds).await, []);
+}
+
+pub(crate) async fn too_many_bytes_push_the_oldest_out(subject: &impl Subject) {
+    let (mut writer, letters) = with_letters(subject).await;
+    let each = 200 + "what is wrong at 0".len() as u64;
+    let message = PAYLOAD.len() as u64;
+    let mut bounds = DeadLetterBounds {
+        now_us: letters[0].stored_us,
+        keep_us: None,
+        bytes: Some(4 * each + 2 * message),
+    };
+    assert_eq!(removes(&mut writer.store, &bounds).await, []);
+    // One more is one too many, and the first goes; what was measured before is not measured again.
+    let mut step = writer.step(vec![moved(2..3)], &[]).await;
+    step.dead_letters = vec![dead_letter(2, None, Reason::Empty)];
+    let applied = writer.store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(0, 0));
+    let store = &mut writer.store;
+    let first = [removed(Reason::Syntax, LetterBound::Bytes, 1)];
+    assert_eq!(removes(store, &bounds).await, first);
+    assert_eq!(removes(store, &bounds).await, []);
+    // The first of three of one message goes: the next one has the bytes.
+    bounds.bytes = Some(3 * each + 2 * message);
+    let second = [removed(Reason::TypeConflict, LetterBound::Bytes, 1)];
+    assert_eq!(removes(store, &bounds).await, second);
+    let left = list(store, DeadLetterFilter::default()).await;
+    let indexes: Vec<_> = left.iter().map(|letter| letter.index).collect();
+    assert_eq!(indexes, [None, Some(8), Some(5)]);
+    assert!(left.iter().all(|letter| letter.payload == PAYLOAD));
+    bounds.bytes = Some(0);
+    let rest = [
+        removed(Reason::Empty, LetterBound::Bytes, 1),
+        removed(Reason::TypeConflict, LetterBound::Bytes, 2),
+    ];
+    assert_eq!(removes(store, &bounds).await, rest);
+    let expected = [("empty", 1), ("syntax", 1), ("type_conflict", 3)];
+    let expected = expected.map(|(reason, count)| (reason.to_owned(), count));
+    assert_eq!(removed_losses(subject).await, expected);
+}
+
+pub(crate) async fn many_go_in_several_transactions(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    let mut step = writer.step(vec![moved(0..2_500)], &[]).await;
+    let letters = (0..2_500).map(|offset| dead_letter(offset, None, Reason::Syntax));
+    step.dead_letters = letters.collect();
+    let applied = writer.store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(0, 0));
+    let bounds = DeadLetterBounds {
+        now_us: BEGIN_US,
+        keep_us: None,
+        bytes: Some(10_000),
+    };
+    // Two at once take none twice and count each once.
+    let mut other = subject.store();
+    let (one, two) = tokio::join!(
+        removes(&mut writer.store, &bounds),
+        removes(&mut other, &bounds)
+    );
+    let mut gone: u64 = one.iter().chain(&two).map(|removed| removed.letters).sum();
+    // Both may have left it to the other.
+    let again = removes(&mut writer.store, &bounds).await;
+    gone += again.iter().map(|removed| removed.letters).sum::<u64>();
+    let filter = DeadLetterFilter {
+        limit: 5_000,
+        ..DeadLetterFilter::default()
+    };
+    let left = list(&mut writer.store, filter).await;
+    assert_eq!(left.len() as u64 + gone, 2_500);
+    assert!((20..=45).contains(&left.len()), "{}", left.len());
+    assert_eq!(
+        left.last().map(|letter| letter.offset),
+        Some(2_500 - left.len() as i64)
+    );
+    assert_eq!(removed_losses(subject).await, [("syntax".to_owned(), gone)]);
 }
 
 /// A step that stores a point of a dead letter's and takes the letter out.

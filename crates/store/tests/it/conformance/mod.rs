@@ -93,6 +93,7 @@ macro_rules! conformance {
             a_store_that_lost_nothing_says_so,
             every_loss_is_told_with_its_reason,
             freshness_is_told_per_host,
+            hosts_without_an_agent_are_fresh_too,
             progress_is_told_per_partition,
         ] }
         conformance! { $subject, faults: [
@@ -110,6 +111,9 @@ macro_rules! conformance {
             deleting_one_leaves_the_message_with_the_others,
             replaying_stores_and_takes_the_letter_out_once,
             a_letter_replayed_by_two_at_once_is_stored_once,
+            old_ones_go_and_are_counted,
+            too_many_bytes_push_the_oldest_out,
+            many_go_in_several_transactions,
         ] }
         conformance! { $subject, schema: [
             migrating_twice_is_harmless,
