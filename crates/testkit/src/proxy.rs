@@ -36,13 +36,32 @@ struct Shared {
     changed: Condvar,
 }
 
+/// A cut to come.
+#[derive(Debug, Clone, Copy)]
+struct CutAfter {
+    direction: Direction,
+    bytes: u64,
+    /// Every open connection, or the one through which the last byte went.
+    all: bool,
+}
+
+/// What becomes of bytes that came.
+enum Passed {
+    /// All go on.
+    All,
+    /// So many go on, then what is open is cut.
+    ThenCutAll(usize),
+    /// So many go on, then this connection is cut.
+    ThenCutThis(usize),
+}
+
 #[derive(Debug, Default)]
 struct State {
     refuse: bool,
     pause: bool,
     stopped: bool,
     accepted: u64,
-    cut_after: Option<(Direction, u64)>,
+    cut_after: Option<CutAfter>,
     open: Vec<(TcpStream, TcpStream)>,
 }
 
@@ -90,7 +109,22 @@ impl Proxy {
     /// Closes every open connection once `bytes` more have passed in `direction`, all connections
     /// taken together. The bytes up to there are delivered. Happens once.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
-        self.shared.lock().cut_after = Some((direction, bytes));
+        let all = true;
+        self.shared.lock().cut_after = Some(CutAfter {
+            direction,
+            bytes,
+            all,
+        });
+    }
+
+    /// As [`Proxy::cut_after`], but only the connection is closed that brought the last byte.
+    pub fn cut_one_after(&self, direction: Direction, bytes: u64) {
+        let all = false;
+        self.shared.lock().cut_after = Some(CutAfter {
+            direction,
+            bytes,
+            all,
+        });
     }
 
     /// With `true`, new connections are closed as soon as they come; open ones stay.
@@ -180,25 +214,32 @@ fn forward(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> std::i
 fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, shared: &Shared) {
     let mut buffer = vec![0_u8; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let Some(allowed) = shared.pass(direction, length) else {
+        let Some(passed) = shared.pass(direction, length) else {
             break;
         };
-        if to.write_all(&buffer[..allowed]).is_err() {
-            break;
-        }
-        if allowed < length {
+        let (Passed::ThenCutAll(allowed) | Passed::ThenCutThis(allowed)) = passed else {
+            if to.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+            continue;
+        };
+        // The last bytes are delivered if they can be; the connection ends either way.
+        to.write_all(&buffer[..allowed]).ok();
+        if matches!(passed, Passed::ThenCutAll(_)) {
             shared.lock().cut();
-            break;
+        } else {
+            from.shutdown(Shutdown::Both).ok();
+            to.shutdown(Shutdown::Both).ok();
         }
+        break;
     }
     // The other direction may go on: a client may close its half and still read the answer.
     to.shutdown(Shutdown::Write).ok();
 }
 
 impl Shared {
-    /// How many of `length` bytes may pass now; fewer than `length` means "and then cut". `None`
-    /// when the proxy has ended. Waits while paused.
-    fn pass(&self, direction: Direction, length: usize) -> Option<usize> {
+    /// What becomes of `length` bytes. `None` when the proxy has ended. Waits while paused.
+    fn pass(&self, direction: Direction, length: usize) -> Option<Passed> {
         let mut state = self.lock();
         while state.pause && !state.stopped {
             state = self
@@ -209,18 +250,21 @@ impl Shared {
         if state.stopped {
             return None;
         }
-        match state.cut_after {
-            Some((counted, left)) if counted == direction => {
-                let length_u64 = u64::try_from(length).expect("a buffer's length fits in u64");
-                if length_u64 > left {
-                    state.cut_after = None;
-                    return Some(usize::try_from(left).expect("less than the buffer's length"));
-                }
-                state.cut_after = Some((counted, left - length_u64));
-                Some(length)
-            }
-            _ => Some(length),
+        let Some(cut) = state.cut_after.filter(|cut| cut.direction == direction) else {
+            return Some(Passed::All);
+        };
+        let length_u64 = u64::try_from(length).expect("a buffer's length fits in u64");
+        if length_u64 <= cut.bytes {
+            let bytes = cut.bytes - length_u64;
+            state.cut_after = Some(CutAfter { bytes, ..cut });
+            return Some(Passed::All);
         }
+        state.cut_after = None;
+        let allowed = usize::try_from(cut.bytes).expect("less than the buffer's length");
+        Some(match cut.all {
+            true => Passed::ThenCutAll(allowed),
+            false => Passed::ThenCutThis(allowed),
+        })
     }
 }
 

@@ -120,3 +120,13 @@ fn a_dropped_proxy_frees_its_port() {
         TcpListener::bind(&address).ok()
     });
 }
+
+#[test]
+fn a_cut_of_one_connection_leaves_the_others() {
+    let proxy = Proxy::start(&echo_server());
+    let (mut one, mut other) = (connect(&proxy), connect(&proxy));
+    assert!(echoed(&mut one, "hello") && echoed(&mut other, "hello"));
+    proxy.cut_one_after(Direction::FromClient, 3);
+    assert!(!echoed(&mut one, "again"));
+    assert!(echoed(&mut other, "again"));
+}

@@ -16,6 +16,7 @@ use super::certificates::write_certificates;
 use super::distribution::{Distribution, java};
 use super::folder::{Folder, Place};
 use super::kafka_metadata::kafka_metadata;
+use super::kafka_partitions::create_partitions;
 use super::port::free_port;
 use super::process::{Lifetime, Process, Program};
 use crate::services::KafkaListeners;
@@ -44,6 +45,8 @@ pub struct KafkaOptions {
     pub cluster_id: Option<String>,
     /// More lines for `server.properties`, as `log.retention.ms=1000`.
     pub properties: Vec<String>,
+    /// More options for Java, as `-XX:TieredStopAtLevel=1`.
+    pub java_options: Vec<String>,
 }
 
 /// A broker. Its data and its ports stay the same over stop and start.
@@ -52,6 +55,7 @@ pub struct KafkaServer {
     distribution: Distribution,
     folder: Folder,
     listeners: KafkaListeners,
+    java_options: Vec<String>,
     lifetime: Lifetime,
     process: Option<Process>,
 }
@@ -80,6 +84,7 @@ impl KafkaServer {
             distribution: distribution.clone(),
             folder,
             listeners,
+            java_options: options.java_options.clone(),
             lifetime: options.lifetime,
             process: None,
         };
@@ -161,6 +166,14 @@ impl KafkaServer {
         Ok(())
     }
 
+    /// Makes a topic have `partitions` partitions in all.
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn grow_topic(&self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        create_partitions(self.bootstrap(), topic, partitions, ANSWER_WITHIN)
+    }
+
     fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
         let mut process = self.process.take().context("Kafka does not run")?;
         process.end(signal, STOP_WITHIN)?;
@@ -174,9 +187,11 @@ impl KafkaServer {
             "-cp",
             &self.distribution.kafka_class_path(),
         ];
-        own.iter()
-            .chain(arguments)
-            .map(ToString::to_string)
+        let options = self.java_options.iter().map(String::as_str);
+        options
+            .chain(own)
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
             .collect()
     }
 

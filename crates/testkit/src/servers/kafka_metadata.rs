@@ -22,6 +22,15 @@ pub struct KafkaMetadata {
 /// # Errors
 /// When there is no answer within `deadline`, or none that can be read.
 pub fn kafka_metadata(bootstrap: &str, deadline: Duration) -> anyhow::Result<KafkaMetadata> {
+    parse(&exchange(bootstrap, &request(), deadline)?)
+}
+
+/// Sends one request, without its length, and reads the answer to it, without its length.
+pub(super) fn exchange(
+    bootstrap: &str,
+    request: &[u8],
+    deadline: Duration,
+) -> anyhow::Result<Vec<u8>> {
     let address = bootstrap
         .to_socket_addrs()
         .with_context(|| format!("resolve {bootstrap}"))?
@@ -30,14 +39,16 @@ pub fn kafka_metadata(bootstrap: &str, deadline: Duration) -> anyhow::Result<Kaf
     let mut stream = TcpStream::connect_timeout(&address, deadline)
         .with_context(|| format!("connect to {bootstrap}"))?;
     stream.set_read_timeout(Some(deadline))?;
-    stream.write_all(&request()).context("ask for metadata")?;
+    let length = i32::try_from(request.len()).context("a request that is too long")?;
+    let framed = [&length.to_be_bytes(), request].concat();
+    stream.write_all(&framed).context("send a request")?;
     let mut length = [0_u8; 4];
     stream.read_exact(&mut length).context("read the answer")?;
     let length = usize::try_from(i32::from_be_bytes(length)).context("a negative length")?;
     ensure!(length < 1_000_000, "an answer of {length} bytes");
     let mut answer = vec![0_u8; length];
     stream.read_exact(&mut answer).context("read the answer")?;
-    parse(&answer)
+    Ok(answer)
 }
 
 fn request() -> Vec<u8> {
@@ -48,8 +59,7 @@ fn request() -> Vec<u8> {
     body.extend((-1_i16).to_be_bytes()); // no client id
     body.extend(0_i32.to_be_bytes()); // no topics
     body.push(0); // do not create any
-    let length = i32::try_from(body.len()).expect("the request is short");
-    [length.to_be_bytes().to_vec(), body].concat()
+    body
 }
 
 fn parse(answer: &[u8]) -> anyhow::Result<KafkaMetadata> {
@@ -71,7 +81,7 @@ fn parse(answer: &[u8]) -> anyhow::Result<KafkaMetadata> {
     })
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> anyhow::Result<[u8; N]> {
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> anyhow::Result<[u8; N]> {
     let (head, tail) = rest
         .split_first_chunk()
         .context("the answer is too short")?;
@@ -79,11 +89,11 @@ fn take<const N: usize>(rest: &mut &[u8]) -> anyhow::Result<[u8; N]> {
     Ok(*head)
 }
 
-fn integer(rest: &mut &[u8]) -> anyhow::Result<i32> {
+pub(super) fn integer(rest: &mut &[u8]) -> anyhow::Result<i32> {
     Ok(i32::from_be_bytes(take(rest)?))
 }
 
-fn text(rest: &mut &[u8]) -> anyhow::Result<Option<String>> {
+pub(super) fn text(rest: &mut &[u8]) -> anyhow::Result<Option<String>> {
     let Ok(length) = usize::try_from(i16::from_be_bytes(take(rest)?)) else {
         return Ok(None);
     };

@@ -47,7 +47,7 @@ pub(crate) struct Program<'a> {
 
 /// A running (or just ended) child.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -62,20 +62,7 @@ impl Process {
             .open(&program.log)
             .with_context(|| format!("open the log {}", program.log.display()))?;
         let dies_with_us = program.lifetime == Lifetime::ThisProcess && can_die_with_parent();
-        let mut command = if dies_with_us || program.run_as.is_some() {
-            let mut command = Command::new("setpriv");
-            if dies_with_us {
-                command.args(["--pdeathsig", "KILL"]);
-            }
-            if let Some(user) = program.run_as {
-                command.args([format!("--reuid={user}"), format!("--regid={user}")]);
-                command.arg("--clear-groups");
-            }
-            command.arg("--").arg(program.program);
-            command
-        } else {
-            Command::new(program.program)
-        };
+        let mut command = through_setpriv(program.program, dies_with_us, program.run_as);
         command
             .args(&program.arguments)
             .current_dir(program.directory)
@@ -93,8 +80,63 @@ impl Process {
         })
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Runs `command`, which lives at most as long as this value. What it prints is added to `log`.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or the program not be started.
+    pub fn run(name: &'static str, command: &Command, log: PathBuf) -> anyhow::Result<Self> {
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("open the log {}", log.display()))?;
+        let program = Path::new(command.get_program());
+        let mut wrapped = through_setpriv(program, can_die_with_parent(), None);
+        wrapped.args(command.get_args());
+        for (variable, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(variable, value),
+                None => wrapped.env_remove(variable),
+            };
+        }
+        if let Some(directory) = command.get_current_dir() {
+            wrapped.current_dir(directory);
+        }
+        wrapped
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("share the log")?)
+            .stderr(output)
+            .process_group(0);
+        let child = spawn(wrapped).with_context(|| format!("start {name}"))?;
+        Ok(Self {
+            name,
+            child,
+            log,
+            lifetime: Lifetime::ThisProcess,
+        })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child.try_wait().context("look at a process")
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When it may not be signalled.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("signal {}", self.name))
     }
 
     /// Polls `ready` until it says yes.
@@ -124,7 +166,10 @@ impl Process {
     }
 
     /// Sends a signal and waits for the end; kills when the deadline has passed.
-    pub(crate) fn end(&mut self, signal: Signal, deadline: Duration) -> anyhow::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn end(&mut self, signal: Signal, deadline: Duration) -> anyhow::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait().context("look at the server")? {
             return Ok(status);
         }
@@ -208,6 +253,23 @@ pub fn stop_by_id(id: u32, with_interrupt: bool, deadline: Duration) -> anyhow::
 
 fn pid(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
+}
+
+/// A command that runs `program`, by itself or as `setpriv` arranges it.
+fn through_setpriv(program: &Path, dies_with_us: bool, run_as: Option<UserId>) -> Command {
+    if !dies_with_us && run_as.is_none() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    if dies_with_us {
+        command.args(["--pdeathsig", "KILL"]);
+    }
+    if let Some(user) = run_as {
+        command.args([format!("--reuid={user}"), format!("--regid={user}")]);
+        command.arg("--clear-groups");
+    }
+    command.arg("--").arg(program);
+    command
 }
 
 /// Whether this machine has a `setpriv` that knows `--pdeathsig` (util-linux 2.33 of 2018).
