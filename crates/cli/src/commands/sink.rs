@@ -30,6 +30,9 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
         kafka,
         topic: settings.required("kafka.topic")?.to_owned(),
         group: settings.required("sink.group")?.to_owned(),
+        session_timeout: settings
+            .duration("sink.session_timeout")
+            .unwrap_or(KafkaSourceSettings::SESSION_TIMEOUT),
     };
     super::runtime(2)?.block_on(work(settings, &url, sink, upkeep, source))
 }

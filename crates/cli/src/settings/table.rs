@@ -134,6 +134,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
 
     row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink],
         "The consumer group; sinks of one group share the partitions."),
+    row("sink.session_timeout", None, Type::Duration, Some("10s"), &[Sink],
+        "Silence after which the group gives the partitions of a sink that died to others; brokers refuse less than their `group.min.session.timeout.ms`, 6s by default."),
     row("sink.until_end", Some("until-end"), Type::Flag, None, &[Sink],
         "Stop when every partition has reached the end that it had at the start."),
     row("sink.step_points", None, Type::Count, Some("100000"), SINKS,

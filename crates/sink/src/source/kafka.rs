@@ -35,6 +35,13 @@ pub struct KafkaSourceSettings {
     pub topic: String,
     /// The consumer group.
     pub group: String,
+    /// Silence after which the group takes the partitions of a sink that has died.
+    pub session_timeout: Duration,
+}
+
+impl KafkaSourceSettings {
+    /// Long enough for a pause of a virtual machine, short enough that a crash is hardly noticed.
+    pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// A topic, read as a member of a group.
@@ -54,7 +61,10 @@ impl KafkaSource {
         positions: Box<dyn Store>,
     ) -> Result<Self, SinkError> {
         let (sender, events) = mpsc::channel(EVENTS);
-        let options = ConsumerOptions::new(&settings.group, &settings.topic);
+        let options = ConsumerOptions {
+            session_timeout: settings.session_timeout,
+            ..ConsumerOptions::new(&settings.group, &settings.topic)
+        };
         let positions = StoredPositions {
             store: positions,
             runtime: Handle::current(),
