@@ -28,3 +28,4 @@ pub use roots::HostRoots;
 pub use runners::CollectorFailure;
 pub use settings::{CollectSettings, PublishSettings};
 pub use status::{AgentFigures, AgentStatus, PublishState, SpoolFigures, describe_metrics};
+pub use writer::Writer;

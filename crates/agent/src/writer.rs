@@ -19,7 +19,7 @@ use tidegauge_wire::{Collection, Encoding, Splitter};
 const MAX_DROPS_TOLD: usize = 1_000;
 
 /// Writes batches of one agent.
-pub(crate) struct Writer {
+pub struct Writer {
     spool: Spool,
     encoding: &'static dyn Encoding,
     agent: AgentId,
@@ -37,7 +37,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(
+    /// A writer into this spool; the settings say as whom and how.
+    #[must_use]
+    pub fn new(
         settings: &CollectSettings,
         spool: Spool,
         clock: Arc<dyn Clock>,
@@ -59,8 +61,11 @@ impl Writer {
         }
     }
 
-    /// Begins a new epoch.
-    pub(crate) fn begin_epoch(&mut self) -> Result<i64, AgentError> {
+    /// Begins a new epoch; once before the first batch.
+    ///
+    /// # Errors
+    /// When the spool cannot store it.
+    pub fn begin_epoch(&mut self) -> Result<i64, AgentError> {
         let epoch = self.spool.begin_epoch(self.clock.now_us());
         epoch.map_err(|source| AgentError::Spool {
             doing: "beginning an epoch",
@@ -70,7 +75,7 @@ impl Writer {
 
     /// Appends points as one batch, or several if they are too many for one message; with a point
     /// of the measurement `agent` if `with_own`.
-    pub(crate) fn write(&mut self, mut points: Vec<Point>, with_own: bool) {
+    pub fn write(&mut self, mut points: Vec<Point>, with_own: bool) {
         let began = Instant::now();
         if self.epoch_due {
             match self.spool.begin_epoch(self.clock.now_us()) {

@@ -1,4 +1,5 @@
-//! The project's own commands, `cargo xtask …`: check, test, bench, services, hooks, tidy, docs.
+//! The project's own commands, `cargo xtask …`: check, test, bench, faults, services, hooks,
+//! tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -13,6 +14,7 @@
 mod bench;
 mod check;
 mod docs;
+mod faults;
 mod hooks;
 mod interrupt;
 mod run;
@@ -45,6 +47,8 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("check", _)) => check::check(),
         Some(("bench", options)) => bench::bench(options),
+        Some(("faults", options)) => faults::faults(options),
+        Some(("faults-producer", options)) => faults::producer(options),
         Some(("test", options)) => test::test(&test::Options {
             what: options
                 .get_many::<String>("what")
@@ -96,6 +100,10 @@ fn command() -> Command {
         .subcommand(bench::shape(
             Command::new("bench").about("Figures of the release build"),
         ))
+        .subcommand(faults::shape(Command::new("faults").about(
+            "Random faults on real servers while samples flow: is anything lost or doubled?",
+        )))
+        .subcommand(faults::producer_shape(Command::new("faults-producer")))
         .subcommand(
             Command::new("services")
                 .about("Real servers in the background, for runs by hand")

@@ -87,7 +87,7 @@ const TABLE: &[Arrows] = &[
     },
     Arrows {
         name: "xtask",
-        imports: &["kafka", "model", "testkit", "wire"],
+        imports: &["agent", "kafka", "model", "spool", "testkit", "wire"],
         tests_import: &[],
     },
 ];
