@@ -11,7 +11,7 @@ pub(super) const FLOW_MS: u64 = 7_000;
 /// The group's session in a run: short, so that its end is short to wait for.
 pub(super) const SESSION_MS: u64 = 2_000;
 /// The bound of a spool that is to be full soon.
-const SMALL_SPOOL_BYTES: u64 = 16 * 1024;
+const SMALL_SPOOL_BYTES: u64 = 6 * 1024;
 const LARGE_SPOOL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One kind of fault.
