@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{AgentId, Host, Tags};
-use tidegauge_wire::Encoding;
+use tidegauge_wire::Encoder;
 
 /// What to collect and to check, and how often.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct CollectSettings {
     /// Stop after so many collections.
     pub cycles: Option<u64>,
     /// How messages are encoded; those that wait in the spool keep the encoding that they have.
-    pub encoding: &'static dyn Encoding,
+    pub encoding: &'static dyn Encoder,
     /// No message is larger than this; collections above it become several messages.
     pub max_message_bytes: usize,
 }
@@ -58,7 +58,7 @@ impl CollectSettings {
             deadline: None,
             first_at_once: false,
             cycles: None,
-            encoding: tidegauge_wire::ENCODINGS[0],
+            encoding: &tidegauge_wire::json::Json,
             max_message_bytes: Self::DEFAULT_MAX_MESSAGE_BYTES,
         }
     }

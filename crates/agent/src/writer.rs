@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tidegauge_model::{AgentId, Clock, DropNotice, DropReason, Host, Origin, Point, Tags};
 use tidegauge_spool::{DropCause, Dropped, NewBatch, Spool, SpoolError};
-use tidegauge_wire::{Collection, Encoding, Splitter};
+use tidegauge_wire::{Collection, Encoder, Splitter};
 
 /// So many drops are told with one batch at most; the others follow with the next.
 const MAX_DROPS_TOLD: usize = 1_000;
@@ -21,7 +21,7 @@ const MAX_DROPS_TOLD: usize = 1_000;
 /// Writes batches of one agent.
 pub struct Writer {
     spool: Spool,
-    encoding: &'static dyn Encoding,
+    encoding: &'static dyn Encoder,
     agent: AgentId,
     host: Host,
     labels: Tags,

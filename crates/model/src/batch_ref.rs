@@ -2,18 +2,26 @@
 //!
 //! Tags and fields of all points lie in two vectors, and a point holds its ranges of them, so
 //! that decoding a message of a hundred points allocates a handful of times, not hundreds.
+//!
+//! A message of a foreign format may hold points of several hosts: the first one found is the
+//! batch's host, the others follow it in a list, and each point has an index into them.
 
 use crate::{Batch, DropNotice, Host, IdentityError, Name, NameError, Origin, Point, Reason};
 use crate::{Tags, ValueRef};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
+
+/// Up to so many hosts of one message are compared one by one, more are looked up.
+const COMPARED_HOSTS: usize = 16;
 
 /// A batch as decoded, borrowing its texts from the message.
 #[derive(Debug, Clone, Default)]
 pub struct BatchRef<'a> {
     /// Agent, epoch and sequence, where the producer numbers its batches.
     pub origin: Option<Origin>,
-    /// The host name, already checked.
+    /// The host name, already checked; of points of several hosts that of the first. Empty only in
+    /// a message of a foreign format without any point that can be stored.
     pub host: Cow<'a, str>,
     /// Labels of the host.
     pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -23,6 +31,10 @@ pub struct BatchRef<'a> {
     pub rejected: Vec<RejectedPoint>,
     /// Numbers that were not finite and were left out.
     pub left_out: u64,
+    /// The hosts after the first, already checked.
+    further_hosts: Vec<Cow<'a, str>>,
+    /// The place of each host, once there are many.
+    host_places: HashMap<Cow<'a, str>, u32>,
     points: Vec<PointSpan<'a>>,
     tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     fields: Vec<(Cow<'a, str>, ValueRef<'a>)>,
@@ -31,7 +43,7 @@ pub struct BatchRef<'a> {
 /// A point of a message that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedPoint {
-    /// Its place in the message's list of points, from 0.
+    /// Its place in the message: in a list of points from 0, in a text of lines the line from 1.
     pub index: u32,
     /// Why, from the closed list.
     pub reason: Reason,
@@ -42,6 +54,7 @@ pub struct RejectedPoint {
 #[derive(Debug, Clone)]
 struct PointSpan<'a> {
     index: u32,
+    host: u32,
     measurement: Cow<'a, str>,
     time_us: i64,
     tags: Range<u32>,
@@ -51,8 +64,10 @@ struct PointSpan<'a> {
 /// One point of a [`BatchRef`].
 #[derive(Debug, Clone, Copy)]
 pub struct PointRef<'a, 'b> {
-    /// Its place in the message's list of points, from 0.
+    /// Its place in the message: in a list of points from 0, in a text of lines the line from 1.
     pub index: u32,
+    /// Its place in [`BatchRef::hosts`]; 0 is the batch's host.
+    pub host: u32,
     /// The measurement's name, already checked.
     pub measurement: &'b str,
     /// Microseconds since 1970 UTC.
@@ -93,9 +108,95 @@ impl<'a> BatchRef<'a> {
             .map_or(0, |last| last.fields.end as usize)..]
     }
 
-    /// Closes a point: it owns what was pushed since the one before.
+    /// The name of the tag that the point before has where the open one has its next.
+    #[must_use]
+    #[inline]
+    pub fn next_tag_name(&self) -> Option<&Cow<'a, str>> {
+        let last = &self.points.last()?.tags;
+        let place = last.start as usize + (self.tags.len() - last.end as usize);
+        (place < last.end as usize).then(|| &self.tags[place].0)
+    }
+
+    /// The name of the field that the point before has where the open one has its next.
+    #[must_use]
+    #[inline]
+    pub fn next_field_name(&self) -> Option<&Cow<'a, str>> {
+        let last = &self.points.last()?.fields;
+        let place = last.start as usize + (self.fields.len() - last.end as usize);
+        (place < last.end as usize).then(|| &self.fields[place].0)
+    }
+
+    /// Replaces the value of a field of the open point.
+    pub fn replace_open_field(&mut self, place: usize, value: ValueRef<'a>) {
+        let begin = self.fields.len() - self.open_fields().len();
+        self.fields[begin + place].1 = value;
+    }
+
+    /// The place of this host, if a point of it is there already.
+    #[must_use]
+    #[inline]
+    pub fn host_place(&self, host: &str) -> Option<u32> {
+        // Points that follow each other are mostly of one host.
+        if let Some(last) = self.points.last()
+            && self.host_at(last.host) == host
+        {
+            return Some(last.host);
+        }
+        if !self.host_places.is_empty() {
+            return self.host_places.get(host).copied();
+        }
+        let found = self.hosts().position(|known| known == host);
+        found.and_then(|place| u32::try_from(place).ok())
+    }
+
+    /// Adds a host, already checked, that is not there yet; returns its place.
+    pub fn add_host(&mut self, host: Cow<'a, str>) -> u32 {
+        if self.host.is_empty() {
+            self.host = host;
+            return 0;
+        }
+        let place = |places: usize| u32::try_from(places).unwrap_or(u32::MAX);
+        self.further_hosts.push(host.clone());
+        let added = place(self.further_hosts.len());
+        if !self.host_places.is_empty() {
+            self.host_places.insert(host, added);
+        } else if self.further_hosts.len() >= COMPARED_HOSTS {
+            let all = std::iter::once(&self.host).chain(&self.further_hosts);
+            self.host_places = all.cloned().zip(0..).collect();
+        }
+        added
+    }
+
+    /// The hosts of the points, the batch's own first.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let first = Some(self.host.as_ref()).filter(|host| !host.is_empty());
+        first
+            .into_iter()
+            .chain(self.further_hosts.iter().map(Cow::as_ref))
+    }
+
+    fn host_at(&self, place: u32) -> &str {
+        match place {
+            0 => &self.host,
+            _ => &self.further_hosts[place as usize - 1],
+        }
+    }
+
+    /// Closes a point of the batch's own host: it owns what was pushed since the one before.
     #[inline]
     pub fn finish_point(&mut self, index: u32, measurement: Cow<'a, str>, time_us: i64) {
+        self.finish_point_of(0, index, measurement, time_us);
+    }
+
+    /// Closes a point of the host at this place.
+    #[inline]
+    pub fn finish_point_of(
+        &mut self,
+        host: u32,
+        index: u32,
+        measurement: Cow<'a, str>,
+        time_us: i64,
+    ) {
         let (tags, fields) = self
             .points
             .last()
@@ -104,6 +205,7 @@ impl<'a> BatchRef<'a> {
         let fields = fields..u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
         self.points.push(PointSpan {
             index,
+            host,
             measurement,
             time_us,
             tags,
@@ -149,6 +251,7 @@ impl<'a> BatchRef<'a> {
     pub fn points<'b>(&'b self) -> impl ExactSizeIterator<Item = PointRef<'a, 'b>> {
         self.points.iter().map(|span| PointRef {
             index: span.index,
+            host: span.host,
             measurement: &span.measurement,
             time_us: span.time_us,
             tags: &self.tags[span.tags.start as usize..span.tags.end as usize],
@@ -159,8 +262,12 @@ impl<'a> BatchRef<'a> {
     /// An owned copy, as the sender had it; points that were rejected are not in it.
     ///
     /// # Errors
-    /// When a name or the host was not checked by the decoder, which is a defect of the decoder.
+    /// When there are several hosts. When a name or the host was not checked by the decoder, which
+    /// is a defect of the decoder.
     pub fn to_batch(&self) -> Result<Batch, ToBatchError> {
+        if !self.further_hosts.is_empty() {
+            return Err(ToBatchError::SeveralHosts);
+        }
         let own_tags = |tags: &[(Cow<'a, str>, Cow<'a, str>)]| -> Result<Tags, NameError> {
             tags.iter()
                 .map(|(name, text)| Ok((Name::new(name)?, Cow::Owned(text.clone().into_owned()))))
@@ -197,11 +304,40 @@ pub enum ToBatchError {
     /// A host that does not follow the pattern.
     #[error("copying a decoded batch")]
     Host(#[from] IdentityError),
+    /// Points of several hosts, which a batch cannot hold.
+    #[error("copying a decoded batch: its points are of several hosts")]
+    SeveralHosts,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_are_found_again_however_many_there_are() {
+        let mut batch = BatchRef::default();
+        assert_eq!(batch.hosts().count(), 0);
+        for round in 0..2 {
+            for number in 0..3 * COMPARED_HOSTS as u32 {
+                let host = format!("h{number}");
+                let place = match batch.host_place(&host) {
+                    Some(place) => place,
+                    None => batch.add_host(Cow::Owned(host)),
+                };
+                assert_eq!(place, number, "in round {round}");
+                batch.push_field(Cow::Borrowed("f"), ValueRef::Bool(true));
+                batch.finish_point_of(place, number, Cow::Borrowed("m"), 1);
+            }
+        }
+        let hosts: Vec<_> = batch.hosts().map(str::to_owned).collect();
+        assert!(
+            batch
+                .points()
+                .all(|p| hosts[p.host as usize] == format!("h{}", p.index))
+        );
+        assert_eq!(batch.to_batch(), Err(ToBatchError::SeveralHosts));
+        assert_eq!(batch.recycle().hosts().count(), 0);
+    }
 
     #[test]
     fn a_rejected_point_leaves_no_trace_in_its_neighbours() {

@@ -12,6 +12,9 @@ pub struct Message {
     pub partition: i32,
     /// Its offset; for a spool, the entry's number.
     pub offset: i64,
+    /// When the producer or the broker took it, microseconds since 1970 UTC, where the source keeps
+    /// that: the time of points that have none of their own.
+    pub received_us: Option<i64>,
     /// The value of the header `tidegauge-encoding`, where there is one.
     pub encoding: Option<Bytes>,
     /// The bytes.

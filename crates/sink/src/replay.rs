@@ -81,6 +81,8 @@ impl Replayer {
             source: SourceId::stored(&letter.source, &letter.topic),
             partition: letter.partition,
             offset: letter.offset,
+            // A letter does not have it; a point without a time of its own stays a letter.
+            received_us: None,
             encoding: Some(letter.encoding.clone().into()),
             payload: letter.payload.clone().into(),
         };

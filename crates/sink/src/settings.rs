@@ -1,8 +1,9 @@
 //! The sink's settings, already validated.
 
+use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::Limits;
-use tidegauge_wire::{ENCODINGS, Encoding};
+use tidegauge_wire::{ENCODINGS, Encoding, ForeignSettings};
 
 /// How a sink works.
 #[derive(Debug, Clone)]
@@ -11,6 +12,8 @@ pub struct SinkSettings {
     pub limits: Limits,
     /// The encoding of messages that do not name theirs.
     pub encoding: &'static dyn Encoding,
+    /// How messages of foreign encodings are read.
+    pub foreign: Arc<ForeignSettings>,
     /// Points in one step at most (a message is never divided).
     pub step_points: usize,
     /// Bytes of messages in one step at most, above one message.
@@ -33,6 +36,7 @@ impl Default for SinkSettings {
         Self {
             limits: Limits::default(),
             encoding: ENCODINGS[0],
+            foreign: Arc::default(),
             step_points: 100_000,
             step_bytes: 8 * 1024 * 1024,
             retry_first: Duration::from_millis(100),

@@ -1,31 +1,27 @@
 //! The contract of an encoding and the table of all encodings.
 //!
+//! All are read; ours are also written ([`Encoder`]). Foreign ones, in which other programs send,
+//! are read alone.
+//!
 //! A new encoding is one folder and one row in [`ENCODINGS`] (A2); header, settings and the shared
 //! property tests come from that table.
 
 use crate::compact::Compact;
 use crate::json::Json;
-use crate::{DecodeError, Place};
+use crate::{DecodeContext, DecodeError, Place};
 use std::fmt::Debug;
 use tidegauge_model::{Batch, BatchRef, Reason};
 
 /// The Kafka header that names a message's encoding and its version, as in `json/1`.
 pub const HEADER: &str = "tidegauge-encoding";
 
-/// One way to write a batch as bytes, in one version.
+/// One way to read a batch from bytes, in one version.
 pub trait Encoding: Debug + Send + Sync {
-    /// The name in the header and in settings, a lower-case word.
+    /// The name in the header and in settings, lower-case words with `-` between them.
     fn name(&self) -> &'static str;
 
     /// The version, from 1; a name and a version mean the same bytes for ever.
     fn version(&self) -> u32;
-
-    /// The bytes that every message of [`Encoding::encode`] begins with. No two encodings share
-    /// them, so that a message that was kept without its header can still be told.
-    fn begins_with(&self) -> &'static [u8];
-
-    /// Appends the message to `into`. Points without fields are not written.
-    fn encode(&self, batch: &Batch, into: &mut Vec<u8>);
 
     /// Reads a message, borrowing its texts. What `into` held before is forgotten, its memory is
     /// used again; after an error its content means nothing.
@@ -35,11 +31,45 @@ pub trait Encoding: Debug + Send + Sync {
     ///
     /// # Errors
     /// When the message as a whole cannot be read; trying again will not help.
-    fn decode<'a>(&self, bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(), DecodeError>;
+    fn decode_in<'a>(
+        &self,
+        bytes: &'a [u8],
+        context: DecodeContext<'a>,
+        into: &mut BatchRef<'a>,
+    ) -> Result<(), DecodeError>;
+
+    /// As [`Encoding::decode_in`] with the default context, which does not matter to encodings
+    /// that are ours.
+    ///
+    /// # Errors
+    /// As [`Encoding::decode_in`].
+    fn decode<'a>(&self, bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(), DecodeError> {
+        self.decode_in(bytes, DecodeContext::default(), into)
+    }
+
+    /// The same encoding for writing; `None` for one that is only read.
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        None
+    }
+}
+
+/// An encoding that agents can send.
+pub trait Encoder: Encoding {
+    /// The bytes that every message of [`Encoder::encode`] begins with. No two encodings share
+    /// them, so that a message that was kept without its header can still be told.
+    fn begins_with(&self) -> &'static [u8];
+
+    /// Appends the message to `into`. Points without fields are not written.
+    fn encode(&self, batch: &Batch, into: &mut Vec<u8>);
 }
 
 /// All encodings, the preferred version of each name first.
 pub const ENCODINGS: &[&dyn Encoding] = &[&Json, &Compact];
+
+/// The encodings that agents can send, the default one first.
+pub fn encoders() -> impl Iterator<Item = &'static dyn Encoder> {
+    ENCODINGS.iter().filter_map(|encoding| encoding.encoder())
+}
 
 /// The text for [`HEADER`].
 #[must_use]
@@ -47,15 +77,13 @@ pub fn header_value(encoding: &dyn Encoding) -> String {
     format!("{}/{}", encoding.name(), encoding.version())
 }
 
-/// The text for [`HEADER`] of a message that [`Encoding::encode`] wrote earlier, perhaps in another
+/// The text for [`HEADER`] of a message that [`Encoder::encode`] wrote earlier, perhaps in another
 /// run with other settings; `None` for bytes that none of these encodings wrote.
 #[must_use]
 pub fn header_value_of(message: &[u8]) -> Option<String> {
-    let wrote_it = |encoding: &&&dyn Encoding| message.starts_with(encoding.begins_with());
-    ENCODINGS
-        .iter()
-        .find(wrote_it)
-        .map(|encoding| header_value(*encoding))
+    encoders()
+        .find(|encoder| message.starts_with(encoder.begins_with()))
+        .map(|encoder| header_value(encoder))
 }
 
 /// The preferred version of the encoding of this name.
@@ -116,7 +144,8 @@ mod tests {
         for encoding in ENCODINGS {
             let header = header_value(*encoding);
             assert!(seen.insert(header.clone()), "{header} is there twice");
-            assert!(tidegauge_model::Name::check(encoding.name()).is_ok());
+            let words = encoding.name().replace('-', "_");
+            assert!(tidegauge_model::Name::check(&words).is_ok());
             let found = by_header(header.as_bytes()).expect("known");
             assert_eq!(header_value(found), header);
             assert!(by_name(encoding.name()).is_some());
@@ -133,15 +162,15 @@ mod tests {
             drops: vec![],
             points: vec![],
         };
-        for encoding in ENCODINGS {
-            let begins = encoding.begins_with();
-            let alike = |other: &&&dyn Encoding| {
+        for encoder in encoders() {
+            let begins = encoder.begins_with();
+            let alike = |other: &&dyn Encoder| {
                 other.begins_with().starts_with(begins) || begins.starts_with(other.begins_with())
             };
-            assert_eq!(ENCODINGS.iter().filter(alike).count(), 1, "{encoding:?}");
+            assert_eq!(encoders().filter(alike).count(), 1, "{encoder:?}");
             let mut message = Vec::new();
-            encoding.encode(&batch, &mut message);
-            assert_eq!(header_value_of(&message), Some(header_value(*encoding)));
+            encoder.encode(&batch, &mut message);
+            assert_eq!(header_value_of(&message), Some(header_value(encoder)));
         }
         assert_eq!(header_value_of(b"m f=1"), None);
         assert_eq!(header_value_of(b""), None);

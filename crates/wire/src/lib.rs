@@ -12,11 +12,18 @@ mod check;
 pub mod compact;
 mod encoding;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the encodings that use it follow")
+)]
+mod foreign;
 pub mod json;
 mod split;
 
 pub use encoding::{
-    ENCODINGS, Encoding, HEADER, by_header, by_name, header_value, header_value_of,
+    ENCODINGS, Encoder, Encoding, HEADER, by_header, by_name, encoders, header_value,
+    header_value_of,
 };
 pub use error::{DecodeError, Place};
+pub use foreign::{DecodeContext, ForeignSettings, TimeUnit};
 pub use split::{Collection, Message, Oversized, Splitter};

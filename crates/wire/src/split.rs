@@ -3,7 +3,7 @@
 //! This does not number the messages: the caller knows the next number only when the message
 //! before is in the spool, so it asks for one message at a time.
 
-use crate::Encoding;
+use crate::Encoder;
 use tidegauge_model::{Batch, DropNotice, Host, Origin, Point, Tags};
 
 /// What one collection has to say, before it is cut and numbered.
@@ -53,7 +53,7 @@ impl Oversized {
 /// Cuts a [`Collection`] into messages.
 #[derive(Debug)]
 pub struct Splitter<'e> {
-    encoding: &'e dyn Encoding,
+    encoding: &'e dyn Encoder,
     max_bytes: usize,
     /// The message to be, with everything that is left.
     batch: Batch,
@@ -62,7 +62,7 @@ pub struct Splitter<'e> {
 impl<'e> Splitter<'e> {
     /// A splitter for messages of up to `max_bytes` bytes.
     #[must_use]
-    pub fn new(encoding: &'e dyn Encoding, max_bytes: usize, collection: Collection) -> Self {
+    pub fn new(encoding: &'e dyn Encoder, max_bytes: usize, collection: Collection) -> Self {
         let mut batch = Batch {
             origin: None,
             host: collection.host,
@@ -133,6 +133,7 @@ fn cut<T>(now: &mut Vec<T>, keep: usize, later: &mut Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Encoding as _;
     use crate::json::Json;
     use tidegauge_model::{AgentId, BatchRef, DropReason, name};
 

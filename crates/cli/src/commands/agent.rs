@@ -24,7 +24,7 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let topic = settings.required("kafka.topic")?;
     let state_dir = state_dir::prepare(settings)?;
     let collect = CollectSettings {
-        encoding: super::sink::encoding(settings)?,
+        encoding: super::sink::encoder(settings)?,
         ..super::host::collect_settings(settings, &state_dir)?
     };
     let number = |key: &str| {

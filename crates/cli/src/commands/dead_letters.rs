@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tidegauge_sink::{Replayed, Replayer, SinkSettings};
 use tidegauge_store::{DeadLetterFilter, Store, open_store};
 
@@ -144,6 +145,7 @@ async fn replay(
     let limits = super::sink::limits(settings);
     let sink = SinkSettings {
         limits,
+        foreign: Arc::new(super::sink::foreign(settings)?),
         ..SinkSettings::default()
     };
     let mut replayer = Replayer::new(store, sink);

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
-use tidegauge_model::{Clock, Limits, SystemClock};
+use tidegauge_model::{Clock, Host, Limits, SystemClock};
 use tidegauge_sink::assemble::Assembler;
 use tidegauge_sink::{
     Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus, UpkeepSettings,
 };
 use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
-use tidegauge_wire::Encoding;
+use tidegauge_wire::{Encoder, Encoding, ForeignSettings, TimeUnit};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn shape(command: Command) -> Command {
@@ -145,8 +145,24 @@ pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
     })
 }
 
-/// What an agent sends, and what messages that do not say it are.
-pub(super) fn encoding(settings: &Settings) -> Result<&'static dyn Encoding, UsageError> {
+/// What an agent sends.
+pub(super) fn encoder(settings: &Settings) -> Result<&'static dyn Encoder, UsageError> {
+    let encoding = encoding(settings)?;
+    encoding.encoder().ok_or_else(|| {
+        let known: Vec<&str> = tidegauge_wire::encoders()
+            .map(|known| known.name())
+            .collect();
+        let place = settings.place("kafka.encoding");
+        UsageError::one(format!(
+            "{place}: kafka.encoding: agents do not send `{}`, sinks read it: expected one of {}",
+            encoding.name(),
+            known.join(", ")
+        ))
+    })
+}
+
+/// What messages are that do not say it.
+fn encoding(settings: &Settings) -> Result<&'static dyn Encoding, UsageError> {
     let encoding = settings.required("kafka.encoding")?;
     tidegauge_wire::by_name(encoding).ok_or_else(|| {
         let known: Vec<&str> = tidegauge_wire::ENCODINGS
@@ -181,11 +197,29 @@ pub(super) fn sink_settings(settings: &Settings) -> Result<SinkSettings, UsageEr
     Ok(SinkSettings {
         limits: limits(settings),
         encoding: encoding(settings)?,
+        foreign: Arc::new(foreign(settings)?),
         step_points: number("sink.step_points", default.step_points),
         step_bytes: size("sink.step_bytes", default.step_bytes),
         cycles: settings.count("general.cycles"),
         until_end: settings.flag("sink.until_end"),
         ..default
+    })
+}
+
+/// How foreign encodings are read.
+pub(super) fn foreign(settings: &Settings) -> Result<ForeignSettings, UsageError> {
+    let default_host = settings
+        .text("sink.default_host")
+        .map(Host::new)
+        .transpose();
+    let host_tags = settings.list("sink.host_tags");
+    Ok(ForeignSettings {
+        host_tags: (!host_tags.is_empty()).then(|| host_tags.to_vec()),
+        default_host: default_host.map_err(|error| {
+            let place = settings.place("sink.default_host");
+            UsageError::one(format!("{place}: sink.default_host: {error}"))
+        })?,
+        time_unit: settings.text("sink.time_unit").and_then(TimeUnit::parse),
     })
 }
 

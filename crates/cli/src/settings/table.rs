@@ -2,6 +2,7 @@
 //! help come.
 
 use super::value::Type;
+use tidegauge_wire::TimeUnit;
 
 /// The commands that take a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,7 @@ const HOSTS: &[For] = &[Up, Agent, Collect];
 const SINKS: &[For] = &[Up, Sink];
 const LIMITS: &[For] = &[Up, Sink, DeadLetters];
 const KAFKA: &[For] = &[Agent, Sink];
+const FOREIGN: &[For] = &[Sink, DeadLetters];
 const STORES: &[For] = &[Sink, Query, Dashboard, Store, DeadLetters];
 const CHECKS: &[For] = &[Up, Agent, Check];
 const STATE: &[For] = &[Up, Agent, Query, Dashboard, Store, DeadLetters];
@@ -138,6 +140,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Silence after which the group gives the partitions of a sink that died to others; brokers refuse less than their `group.min.session.timeout.ms`, 6s by default."),
     row("sink.until_end", Some("until-end"), Type::Flag, None, &[Sink],
         "Stop when every partition has reached the end that it had at the start."),
+    row("sink.host_tags", Some("host-tags"), Type::List, None, FOREIGN,
+        "The tags that name the host in foreign encodings, the best one first; by default those that are usual in the encoding."),
+    row("sink.default_host", Some("default-host"), Type::Text, None, FOREIGN,
+        "The host of points of foreign encodings that have none of these tags; without it they are dead letters."),
+    row("sink.time_unit", Some("time-unit"), Type::Choice(TimeUnit::WORDS), None, FOREIGN,
+        "The unit of times in influx (by default ns) and telegraf-json (by default s)."),
     row("sink.step_points", None, Type::Count, Some("100000"), SINKS,
         "Points that one step commits at most."),
     row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,

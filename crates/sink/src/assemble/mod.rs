@@ -15,8 +15,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use step::StepDraft;
 use tidegauge_model::{BatchRef, Clock, Origin, Reason};
-use tidegauge_store::{Catalog, HostKey, LedgerKey, LedgerRow, Requirements, SourceId, Step};
-use tidegauge_wire::{Encoding, header_value};
+use tidegauge_store::{Catalog, LedgerKey, LedgerRow, Requirements, SourceId, Step};
+use tidegauge_wire::{DecodeContext, Encoding, ForeignSettings, header_value};
 
 /// What must be there before the messages can be packed.
 #[derive(Debug, Default)]
@@ -84,6 +84,7 @@ pub struct Assembler {
     ledger: LedgerBook,
     packer: Packer,
     encoding: &'static dyn Encoding,
+    foreign: Arc<ForeignSettings>,
     clock: Arc<dyn Clock>,
     step_points: usize,
     step_bytes: usize,
@@ -99,6 +100,7 @@ impl Assembler {
             ledger: LedgerBook::default(),
             packer: Packer::default(),
             encoding: settings.encoding,
+            foreign: settings.foreign.clone(),
             clock,
             step_points: settings.step_points,
             step_bytes: settings.step_bytes,
@@ -190,8 +192,13 @@ impl Assembler {
                 &named,
             );
         }
+        let foreign = self.foreign.clone();
+        let context = DecodeContext {
+            foreign: &foreign,
+            received_us: message.received_us,
+        };
         let mut batch: BatchRef<'_> = self.scratch.take().unwrap_or_default().recycle();
-        match encoding.decode(&message.payload, &mut batch) {
+        match encoding.decode_in(&message.payload, context, &mut batch) {
             Ok(()) => self.take_batch(message, slot, &batch, &named, draft, needs),
             Err(error) => draft.reject_message(slot, message, &error, &named),
         }
@@ -207,23 +214,14 @@ impl Assembler {
         draft: &mut StepDraft,
         needs: &mut Needs,
     ) {
-        let host = HostKey {
-            agent: batch
-                .origin
-                .as_ref()
-                .map_or_else(String::new, |o| o.agent.as_str().to_owned()),
-            name: batch.host.clone().into_owned(),
-        };
-        let host_is_known = self.packer.begin_batch(&self.catalog, &host, batch, needs);
-        let checked = self
-            .packer
-            .check_points(&mut self.catalog, &host, batch, needs);
+        let hosts_are_known = self.packer.begin_batch(&self.catalog, batch, needs);
+        let checked = self.packer.check_points(&mut self.catalog, batch, needs);
         let ledger_is_known = batch
             .origin
             .as_ref()
             .is_none_or(|origin| self.knows_ledger(origin, batch, needs));
         // Something is missing: this is a round of asking, and nothing of it will be packed.
-        if !host_is_known || !ledger_is_known || !needs.is_empty() {
+        if !hosts_are_known || !ledger_is_known || !needs.is_empty() {
             return;
         }
         if let Some(origin) = &batch.origin {

@@ -65,6 +65,8 @@ pub(super) struct Packer {
     plan_of: HashMap<String, u32>,
     places: Vec<Place>,
     columns: Vec<u32>,
+    /// The hosts of the batch, and what the identities of their series begin with.
+    hosts: Vec<(HostKey, Vec<u8>)>,
     identity: Vec<u8>,
     rows: usize,
     now_us: i64,
@@ -95,45 +97,35 @@ impl Packer {
             .collect()
     }
 
-    /// Begins a batch: the host and its labels must be what the database has.
+    /// Begins a batch: its hosts and their labels must be what the database has.
     pub(super) fn begin_batch(
         &mut self,
         catalog: &Catalog,
-        host: &HostKey,
         batch: &BatchRef<'_>,
         needs: &mut Needs,
     ) -> bool {
-        let identity = host.identity();
-        self.identity.clear();
-        self.identity.extend_from_slice(identity.as_bytes());
-        self.identity.push(0);
-        let known = catalog.host(&identity).is_some_and(|known| {
-            known.name == host.name
-                && known.labels.len() == batch.labels.len()
-                && batch.labels.iter().all(|(name, text)| {
-                    known
-                        .labels
-                        .iter()
-                        .any(|(k, t)| k == name.as_ref() && t == text.as_ref())
-                })
-        });
-        if !known {
-            let mut labels: Vec<(String, String)> = batch
-                .labels
-                .iter()
-                .map(|(name, text)| (name.clone().into_owned(), text.clone().into_owned()))
-                .collect();
-            labels.sort();
-            needs.requirements.hosts.insert(host.clone(), labels);
+        self.hosts.clear();
+        let agent = batch.origin.as_ref().map(|origin| origin.agent.as_str());
+        let mut all_are_known = true;
+        for name in batch.hosts() {
+            let host = HostKey {
+                agent: agent.unwrap_or_default().to_owned(),
+                name: name.to_owned(),
+            };
+            let identity = host.identity();
+            all_are_known &= knows_host(catalog, &identity, &host, batch, needs);
+            let mut begin = identity.into_bytes();
+            // U+0000 is in no name and no text, so it parts them without doubt.
+            begin.push(0);
+            self.hosts.push((host, begin));
         }
-        known
+        all_are_known
     }
 
     /// Checks all points of the batch and notes what the store must make first.
     pub(super) fn check_points(
         &mut self,
         catalog: &mut Catalog,
-        host: &HostKey,
         batch: &BatchRef<'_>,
         needs: &mut Needs,
     ) -> Checked {
@@ -141,8 +133,15 @@ impl Packer {
         self.columns.clear();
         let mut checked = Checked::default();
         let keyed = batch.origin.is_none();
+        let mut current = None;
         for (at, point) in batch.points().enumerate() {
-            match self.place(catalog, host, &point, keyed, needs) {
+            if current != Some(point.host) {
+                current = Some(point.host);
+                self.identity.clear();
+                self.identity
+                    .extend_from_slice(&self.hosts[point.host as usize].1);
+            }
+            match self.place(catalog, &point, keyed, needs) {
                 Ok(Some((plan, series, columns))) => {
                     checked.accept(point.time_us);
                     self.places.push(Place {
@@ -203,7 +202,6 @@ impl Packer {
     fn place(
         &mut self,
         catalog: &mut Catalog,
-        host: &HostKey,
         point: &PointRef<'_, '_>,
         keyed: bool,
         needs: &mut Needs,
@@ -214,7 +212,7 @@ impl Packer {
             Some(plan) => self.find_columns(plan, point, needs)?,
             None => None,
         };
-        let series = self.series(catalog, host, point, needs)?;
+        let series = self.series(catalog, point, needs)?;
         Ok(plan
             .zip(series)
             .zip(columns)
@@ -344,11 +342,9 @@ impl Packer {
     fn series(
         &mut self,
         catalog: &mut Catalog,
-        host: &HostKey,
         point: &PointRef<'_, '_>,
         needs: &mut Needs,
     ) -> Result<Option<SeriesId>, Rejected> {
-        // U+0000 is in no name and no text, so it parts them without doubt.
         let host_bytes = self.identity.len();
         self.identity
             .extend_from_slice(point.measurement.as_bytes());
@@ -358,6 +354,7 @@ impl Packer {
             self.identity.push(0);
             self.identity.extend_from_slice(text.as_bytes());
         }
+        let host = &self.hosts[point.host as usize].0;
         let found = match catalog.series(&self.identity) {
             Some(SeriesSlot::Known(series)) => Ok(Some(series)),
             Some(SeriesSlot::Refused(reason)) => {
@@ -386,6 +383,36 @@ impl Packer {
         self.identity.truncate(host_bytes);
         found
     }
+}
+
+/// Whether the database has this host as the batch has it; if not, it is asked for.
+fn knows_host(
+    catalog: &Catalog,
+    identity: &str,
+    host: &HostKey,
+    batch: &BatchRef<'_>,
+    needs: &mut Needs,
+) -> bool {
+    let known = catalog.host(identity).is_some_and(|known| {
+        known.name == host.name
+            && known.labels.len() == batch.labels.len()
+            && batch.labels.iter().all(|(name, text)| {
+                known
+                    .labels
+                    .iter()
+                    .any(|(k, t)| k == name.as_ref() && t == text.as_ref())
+            })
+    });
+    if !known {
+        let mut labels: Vec<(String, String)> = batch
+            .labels
+            .iter()
+            .map(|(name, text)| (name.clone().into_owned(), text.clone().into_owned()))
+            .collect();
+        labels.sort();
+        needs.requirements.hosts.insert(host.clone(), labels);
+    }
+    known
 }
 
 fn check_limits(limits: &Limits, now_us: i64, point: &PointRef<'_, '_>) -> Result<(), Rejected> {

@@ -91,6 +91,7 @@ impl Bench {
             source: SourceId::kafka("id", "topic"),
             partition: 0,
             offset: self.messages.len() as i64,
+            received_us: None,
             encoding: None,
             payload: Bytes::from(text.to_owned()),
         });

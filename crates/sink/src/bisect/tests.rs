@@ -265,6 +265,7 @@ fn d7_refused_rows_become_dead_letters_with_their_message() {
         source: SourceId::kafka("id", "topic"),
         partition,
         offset,
+        received_us: None,
         encoding: encoding.map(|text| Bytes::from_static(text.as_bytes())),
         payload: Bytes::from(format!("message {offset}")),
     };

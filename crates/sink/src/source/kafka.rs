@@ -93,6 +93,7 @@ impl KafkaSource {
                         source: source_id(&message.topic),
                         partition: message.partition,
                         offset: message.offset,
+                        received_us: message.timestamp_ms.map(|ms| ms.saturating_mul(1_000)),
                         encoding: message.encoding.map(Bytes::from),
                         payload: Bytes::from(message.payload),
                     })

@@ -109,6 +109,7 @@ impl SpoolSource {
                 source: self.source.clone(),
                 partition: 0,
                 offset: entry.id,
+                received_us: None,
                 encoding: tidegauge_wire::header_value_of(&entry.payload).map(Bytes::from),
                 payload: Bytes::from(entry.payload),
             })

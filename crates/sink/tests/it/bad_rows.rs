@@ -167,6 +167,7 @@ fn raw(offset: i64, text: impl Into<bytes::Bytes>) -> Message {
         source: source(),
         partition: 0,
         offset,
+        received_us: None,
         encoding: None,
         payload: text.into(),
     }

@@ -17,7 +17,7 @@ mod message;
 mod reader;
 mod words;
 
-use crate::{DecodeError, Encoding};
+use crate::{DecodeContext, DecodeError, Encoder, Encoding};
 use tidegauge_model::{Batch, BatchRef, DropReason};
 
 /// The encoding `compact/1`.
@@ -36,16 +36,27 @@ impl Encoding for Compact {
         VERSION
     }
 
+    fn decode_in<'a>(
+        &self,
+        bytes: &'a [u8],
+        _: DecodeContext<'a>,
+        into: &mut BatchRef<'a>,
+    ) -> Result<(), DecodeError> {
+        decode::decode(bytes, into)
+    }
+
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
+    }
+}
+
+impl Encoder for Compact {
     fn begins_with(&self) -> &'static [u8] {
         &[0x08, 0x01]
     }
 
     fn encode(&self, batch: &Batch, into: &mut Vec<u8>) {
         encode::encode(batch, into);
-    }
-
-    fn decode<'a>(&self, bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(), DecodeError> {
-        decode::decode(bytes, into)
     }
 }
 

@@ -16,7 +16,7 @@ mod encode;
 mod point;
 mod value;
 
-use crate::{DecodeError, Encoding};
+use crate::{DecodeContext, DecodeError, Encoder, Encoding};
 use tidegauge_model::{Batch, BatchRef};
 
 /// The encoding `json/1`.
@@ -35,16 +35,27 @@ impl Encoding for Json {
         VERSION
     }
 
+    fn decode_in<'a>(
+        &self,
+        bytes: &'a [u8],
+        _: DecodeContext<'a>,
+        into: &mut BatchRef<'a>,
+    ) -> Result<(), DecodeError> {
+        decode::decode(bytes, into)
+    }
+
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
+    }
+}
+
+impl Encoder for Json {
     fn begins_with(&self) -> &'static [u8] {
         b"{\"v\":1,"
     }
 
     fn encode(&self, batch: &Batch, into: &mut Vec<u8>) {
         encode::encode(batch, into);
-    }
-
-    fn decode<'a>(&self, bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(), DecodeError> {
-        decode::decode(bytes, into)
     }
 }
 

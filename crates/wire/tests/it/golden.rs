@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tidegauge_model::{
     AgentId, Batch, BatchRef, DropNotice, DropReason, Host, Origin, Point, Reason, ValueRef, name,
 };
-use tidegauge_wire::Encoding as _;
 use tidegauge_wire::json::Json;
+use tidegauge_wire::{Encoder as _, Encoding as _};
 
 /// Messages that fail as a whole.
 const REFUSED: &[(&str, Reason)] = &[

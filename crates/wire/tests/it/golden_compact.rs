@@ -6,8 +6,8 @@ use crate::golden::{compare_in, meaning, updating, written};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tidegauge_model::{BatchRef, Reason};
-use tidegauge_wire::Encoding as _;
 use tidegauge_wire::compact::Compact;
+use tidegauge_wire::{Encoder as _, Encoding as _};
 
 /// The index of the first text of a message; below are the words.
 const OWN: u64 = 144;

@@ -9,7 +9,7 @@ use tidegauge_kafka::{
 };
 use tidegauge_model::catalog::{self, FieldEntry, Kind, MeasurementEntry};
 use tidegauge_model::{AgentId, Batch, Host, Name, Origin, Point, Value, ValueType};
-use tidegauge_wire::{Encoding, HEADER, header_value};
+use tidegauge_wire::{Encoder, HEADER, header_value};
 use tokio::sync::mpsc;
 
 /// Series of each measurement on one host: a small server.
@@ -50,7 +50,7 @@ pub(super) fn fill(
     brokers: &str,
     topic: &str,
     partitions: i32,
-    encoding: &dyn Encoding,
+    encoding: &dyn Encoder,
     fleet: Fleet,
 ) -> anyhow::Result<Sent> {
     let settings = KafkaSettings {

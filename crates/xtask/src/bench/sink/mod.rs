@@ -54,7 +54,8 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
     let encoding = tidegauge_wire::by_name(&options.encoding)
-        .with_context(|| format!("there is no encoding {}", options.encoding))?;
+        .and_then(|encoding| encoding.encoder())
+        .with_context(|| format!("no agent sends the encoding {}", options.encoding))?;
     let fleet = Fleet {
         hosts: 100,
         points: options.points,
