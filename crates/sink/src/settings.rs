@@ -37,7 +37,7 @@ impl Default for SinkSettings {
             limits: Limits::default(),
             encoding: ENCODINGS[0],
             foreign: Arc::default(),
-            step_points: 100_000,
+            step_points: 50_000,
             step_bytes: 8 * 1024 * 1024,
             retry_first: Duration::from_millis(100),
             retry_longest: Duration::from_secs(5),

@@ -5,6 +5,8 @@
 //! can become a dead letter with its origin.
 
 use crate::{Measurement, SeriesId};
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tidegauge_model::ValueType;
 
@@ -76,6 +78,8 @@ pub struct RowBlock {
     origins: Vec<RowOrigin>,
     cells: Vec<Cell>,
     texts: String,
+    /// The rows in (series, time) order; empty unless [`RowBlock::arrange`] was the last change.
+    order: Vec<u32>,
 }
 
 impl RowBlock {
@@ -88,7 +92,20 @@ impl RowBlock {
             origins: Vec::new(),
             cells: Vec::new(),
             texts: String::new(),
+            order: Vec::new(),
         }
+    }
+
+    /// An empty block for rows of `measurement`, in the memory of this one.
+    #[must_use]
+    pub fn recycle(mut self, measurement: Arc<Measurement>) -> Self {
+        self.measurement = measurement;
+        self.keys.clear();
+        self.origins.clear();
+        self.cells.clear();
+        self.texts.clear();
+        self.order.clear();
+        self
     }
 
     /// The measurement; its fields are the columns, in that order.
@@ -111,6 +128,7 @@ impl RowBlock {
 
     /// Appends a row without values and returns its number; set them with [`RowBlock::set`].
     pub fn push(&mut self, key: RowKey, origin: RowOrigin) -> usize {
+        self.order.clear();
         self.keys.push(key);
         self.origins.push(origin);
         self.cells
@@ -175,14 +193,30 @@ impl RowBlock {
         selected
     }
 
+    /// Finds the order of the rows now, so that who writes them need not.
+    pub fn arrange(&mut self) {
+        fill_order(&self.keys, &mut self.order);
+    }
+
     /// The numbers of all rows in (series, time) order, rows of one key in the order of arrival.
     #[must_use]
-    pub fn sorted(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..u32::try_from(self.keys.len()).unwrap_or(u32::MAX)).collect();
-        if !self.keys.is_sorted() {
-            order.sort_by_key(|&row| self.keys[row as usize]);
+    pub fn sorted(&self) -> Cow<'_, [u32]> {
+        if self.order.len() == self.keys.len() {
+            return Cow::Borrowed(&self.order);
         }
-        order
+        let mut order = Vec::new();
+        fill_order(&self.keys, &mut order);
+        Cow::Owned(order)
+    }
+
+    /// The span of the times; `None` without rows.
+    #[must_use]
+    pub fn times_us(&self) -> Option<RangeInclusive<i64>> {
+        let first = self.keys.first()?.time_us;
+        let span = self.keys.iter().fold((first, first), |(low, high), key| {
+            (low.min(key.time_us), high.max(key.time_us))
+        });
+        Some(span.0..=span.1)
     }
 
     /// Whether any row has a value in this column.
@@ -203,5 +237,14 @@ impl RowBlock {
 
     fn columns(&self) -> usize {
         self.measurement.fields.len()
+    }
+}
+
+fn fill_order(keys: &[RowKey], order: &mut Vec<u32>) {
+    order.clear();
+    order.extend(0..u32::try_from(keys.len()).unwrap_or(u32::MAX));
+    if !keys.is_sorted() {
+        // By the number too: rows of one key stay in the order of arrival.
+        order.sort_unstable_by_key(|&row| (keys[row as usize], row));
     }
 }

@@ -109,7 +109,7 @@ impl ConsumerOptions {
             group: group.to_owned(),
             topics: vec![topic.to_owned()],
             max_batch_messages: 1_000,
-            max_batch_bytes: 4 << 20,
+            max_batch_bytes: 1 << 20,
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
             max_prefetch_bytes: 16 << 20,

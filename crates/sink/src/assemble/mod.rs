@@ -155,6 +155,11 @@ impl Assembler {
             .forget(step.ledger.iter().map(|change| &change.key));
     }
 
+    /// This step is committed: the memory of its rows is used again.
+    pub fn recycle(&mut self, step: Step) {
+        self.packer.recycle(step.blocks);
+    }
+
     /// Others may have changed the ledger: all of it is read again.
     pub fn forget_ledger(&mut self) {
         self.ledger = LedgerBook::default();

@@ -63,6 +63,8 @@ struct Plan {
 pub(super) struct Packer {
     plans: Vec<Plan>,
     plan_of: HashMap<String, u32>,
+    /// Blocks of a step that is committed: their memory is used again.
+    spare: Vec<RowBlock>,
     places: Vec<Place>,
     columns: Vec<u32>,
     /// The hosts of the batch, and what the identities of their series begin with.
@@ -90,11 +92,30 @@ impl Packer {
 
     pub(super) fn take_blocks(&mut self) -> Vec<RowBlock> {
         self.plan_of.clear();
-        self.plans
+        let mut blocks: Vec<RowBlock> = self
+            .plans
             .drain(..)
             .map(|plan| plan.block)
             .filter(|block| !block.is_empty())
-            .collect()
+            .collect();
+        for block in &mut blocks {
+            block.arrange();
+        }
+        blocks
+    }
+
+    /// Takes the blocks of a committed step back.
+    pub(super) fn recycle(&mut self, blocks: Vec<RowBlock>) {
+        self.spare = blocks;
+    }
+
+    /// An empty block, with the memory of an earlier one of the same measurement if there is one.
+    fn block(&mut self, measurement: &Arc<Measurement>) -> RowBlock {
+        let same = |block: &RowBlock| block.measurement().id == measurement.id;
+        match self.spare.iter().position(same) {
+            Some(at) => self.spare.swap_remove(at).recycle(measurement.clone()),
+            None => RowBlock::new(measurement.clone()),
+        }
     }
 
     /// Begins a batch: its hosts and their labels must be what the database has.
@@ -274,7 +295,7 @@ impl Packer {
             return Ok((!ask).then_some(plan));
         }
         let plan = self.plans.len() as u32;
-        let block = RowBlock::new(known.clone());
+        let block = self.block(known);
         self.plans.push(Plan {
             measurement: known.clone(),
             block,

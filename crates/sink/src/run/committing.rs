@@ -7,7 +7,7 @@
 
 use super::packing::Pending;
 use super::{Leave, Sink};
-use crate::assemble::Assembled;
+use crate::assemble::{Assembled, Packed};
 use crate::bisect::set_refused_rows_aside;
 use crate::status::{fenced, phase_took};
 use std::time::Instant;
@@ -27,11 +27,11 @@ impl Sink {
             };
             match applied? {
                 Applied::Committed { rows, duplicates } => {
-                    self.committed(&pending, rows, duplicates).await?;
+                    self.committed(pending, rows, duplicates).await?;
                 }
                 Applied::Already => {
                     tracing::info!("the step had been committed already, its answer was lost");
-                    self.committed(&pending, 0, 0).await?;
+                    self.committed(pending, 0, 0).await?;
                 }
                 Applied::LedgerMoved => {
                     tracing::debug!("another sink changed a ledger row meanwhile, packing again");
@@ -70,6 +70,8 @@ impl Sink {
             match self.store.apply(&packed.step).await {
                 Ok(applied) => {
                     phase_took("commit", began.elapsed());
+                    let (rows, seconds) = (packed.step.rows(), began.elapsed().as_secs_f64());
+                    tracing::debug!(rows, seconds, "applied a step");
                     return Ok(applied);
                 }
                 Err(error) if error.class() == ErrorClass::Data => {
@@ -87,20 +89,22 @@ impl Sink {
 
     async fn committed(
         &mut self,
-        pending: &Pending,
+        pending: Pending,
         rows: u64,
         duplicates: u64,
     ) -> Result<(), Leave> {
-        let moves = &pending.packed.step.moves;
-        if moves.is_empty() {
+        let Packed { step, tally, .. } = pending.packed;
+        if step.moves.is_empty() {
             return Ok(());
         }
         self.steps += 1;
         self.backoff.reset();
         self.status.store_is_back(self.clock.as_ref());
         self.status
-            .committed(self.clock.now_us(), rows, duplicates, &pending.packed.tally);
-        Ok(self.source.acknowledge(moves).await?)
+            .committed(self.clock.now_us(), rows, duplicates, &tally);
+        self.source.acknowledge(&step.moves).await?;
+        self.assembler().recycle(step);
+        Ok(())
     }
 
     /// Throws away what was packed ahead; its messages wait still.

@@ -5,7 +5,7 @@ use crate::assemble::{Assembled, Assembler, Needs, Packed};
 use crate::status::phase_took;
 use crate::{Message, SinkError};
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegauge_store::{ErrorClass, SourceId, StoreError};
 use tokio::task::JoinHandle;
 
@@ -23,7 +23,7 @@ pub(super) struct Lent {
     assembler: Assembler,
     waiting: Vec<Message>,
     assembled: Assembled,
-    began: Instant,
+    took: Duration,
 }
 
 impl Sink {
@@ -61,7 +61,7 @@ impl Sink {
                 assembler,
                 waiting,
                 assembled,
-                began,
+                took: began.elapsed(),
             }
         })
     }
@@ -74,7 +74,7 @@ impl Sink {
             task: "packing of a step",
             source,
         })?;
-        phase_took("pack", lent.began.elapsed());
+        phase_took("pack", lent.took);
         self.assembler = Some(lent.assembler);
         self.waiting = lent.waiting;
         Ok(lent.assembled)

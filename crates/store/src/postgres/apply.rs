@@ -17,6 +17,7 @@ use super::staging::{self, Repeats};
 use super::values::{Time, data_table, quoted, wire_time};
 use crate::{Applied, RowBlock, Step, StoreError};
 use futures_util::{SinkExt, future, pin_mut};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a step is begun again because partitions changed or rows were repeated.
@@ -50,7 +51,7 @@ enum Attempt {
 struct Portion<'a> {
     block: &'a RowBlock,
     leaf: Leaf,
-    rows: Vec<u32>,
+    rows: Cow<'a, [u32]>,
 }
 
 impl Applier {
@@ -125,10 +126,22 @@ impl Applier {
         let mut portions = Vec::new();
         for block in step.blocks.iter().filter(|block| !block.is_empty()) {
             let measurement = block.measurement();
-            let mut by_leaf: BTreeMap<i64, Portion<'a>> = BTreeMap::new();
             let order = block.sorted();
+            // Nearly always all rows are of one day.
+            if let Some(times) = block.times_us() {
+                let leaf = self.leaf(session, block, *times.start()).await?;
+                if *times.end() < leaf.to_us {
+                    portions.push(Portion {
+                        block,
+                        leaf,
+                        rows: order,
+                    });
+                    continue;
+                }
+            }
+            let mut by_leaf: BTreeMap<i64, Portion<'a>> = BTreeMap::new();
             let mut current: Option<(i64, i64)> = None;
-            for &row in &order {
+            for &row in order.iter() {
                 let time_us = block.key(row as usize).time_us;
                 let inside = |(from, to): (i64, i64)| (from..to).contains(&time_us);
                 let from_us = match current.filter(|&range| inside(range)) {
@@ -140,13 +153,13 @@ impl Applier {
                         by_leaf.entry(from_us).or_insert_with(|| Portion {
                             block,
                             leaf,
-                            rows: Vec::new(),
+                            rows: Cow::Owned(Vec::new()),
                         });
                         from_us
                     }
                 };
                 if let Some(portion) = by_leaf.get_mut(&from_us) {
-                    portion.rows.push(row);
+                    portion.rows.to_mut().push(row);
                 }
             }
             tracing::trace!(

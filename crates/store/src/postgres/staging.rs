@@ -67,7 +67,7 @@ pub(super) async fn prepare(session: &mut Session, block: &RowBlock) -> Result<(
 /// The rows of a block without those that repeat a key within it; the first one stays.
 pub(super) fn first_of_each_key(block: &RowBlock, repeats: &mut Repeats) -> Vec<u32> {
     let mut last = None;
-    let mut first = block.sorted();
+    let mut first = block.sorted().into_owned();
     first.retain(|&row| {
         let key = block.key(row as usize);
         let is_new = last.replace(key) != Some(key);

@@ -85,7 +85,7 @@ fn insert_rows(
     duplicates: &mut [u64],
 ) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(&tables::insert(block.measurement()))?;
-    for row in block.sorted() {
+    for &row in block.sorted().iter() {
         let row = row as usize;
         let key = block.key(row);
         insert.raw_bind_parameter(1, key.series.0)?;
