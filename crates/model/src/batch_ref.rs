@@ -6,8 +6,9 @@
 //! A message of a foreign format may hold points of several hosts: the first one found is the
 //! batch's host, the others follow it in a list, and each point has an index into them.
 
+use crate::shape::{Names, ShapeBook};
 use crate::{Batch, DropNotice, Host, IdentityError, Name, NameError, Origin, Point, Reason};
-use crate::{Tags, ValueRef};
+use crate::{Shape, Tags, ValueRef};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -38,6 +39,8 @@ pub struct BatchRef<'a> {
     points: Vec<PointSpan<'a>>,
     tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     fields: Vec<(Cow<'a, str>, ValueRef<'a>)>,
+    /// Outlives the message.
+    shapes: ShapeBook,
 }
 
 /// A point of a message that cannot be stored.
@@ -55,6 +58,7 @@ pub struct RejectedPoint {
 struct PointSpan<'a> {
     index: u32,
     host: u32,
+    shape: u32,
     measurement: Cow<'a, str>,
     time_us: i64,
     tags: Range<u32>,
@@ -68,6 +72,8 @@ pub struct PointRef<'a, 'b> {
     pub index: u32,
     /// Its place in [`BatchRef::hosts`]; 0 is the batch's host.
     pub host: u32,
+    /// The number of its [`Shape`], for as long as [`BatchRef::shape_generation`] is the same.
+    pub shape: u32,
     /// The measurement's name, already checked.
     pub measurement: &'b str,
     /// Microseconds since 1970 UTC.
@@ -188,7 +194,7 @@ impl<'a> BatchRef<'a> {
         self.finish_point_of(0, index, measurement, time_us);
     }
 
-    /// Closes a point of the host at this place.
+    /// Closes a point of the host at this place; answers the number of its shape.
     #[inline]
     pub fn finish_point_of(
         &mut self,
@@ -196,29 +202,83 @@ impl<'a> BatchRef<'a> {
         index: u32,
         measurement: Cow<'a, str>,
         time_us: i64,
+    ) -> u32 {
+        let (tags, fields) = self.open();
+        let shape = self.shapes.find(&Names {
+            measurement: &measurement,
+            tags: &self.tags[tags as usize..],
+            fields: &self.fields[fields as usize..],
+        });
+        self.close_point(host, shape, index, measurement, time_us);
+        shape
+    }
+
+    /// Closes a point of the batch's own host whose names are those of this shape, in its order, as
+    /// the caller has found out.
+    #[inline]
+    pub fn finish_point_in(
+        &mut self,
+        shape: u32,
+        index: u32,
+        measurement: Cow<'a, str>,
+        time_us: i64,
     ) {
-        let (tags, fields) = self
-            .points
-            .last()
-            .map_or((0, 0), |last| (last.tags.end, last.fields.end));
-        let tags = tags..u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
-        let fields = fields..u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+        self.close_point(0, shape, index, measurement, time_us);
+    }
+
+    #[inline]
+    fn close_point(
+        &mut self,
+        host: u32,
+        shape: u32,
+        index: u32,
+        measurement: Cow<'a, str>,
+        time_us: i64,
+    ) {
+        let (tags, fields) = self.open();
+        self.shapes.note(shape);
         self.points.push(PointSpan {
             index,
             host,
+            shape,
             measurement,
             time_us,
-            tags,
-            fields,
+            tags: tags..u32::try_from(self.tags.len()).unwrap_or(u32::MAX),
+            fields: fields..u32::try_from(self.fields.len()).unwrap_or(u32::MAX),
         });
+    }
+
+    /// Where the tags and fields of the open point begin.
+    #[inline]
+    fn open(&self) -> (u32, u32) {
+        let last = self.points.last();
+        last.map_or((0, 0), |last| (last.tags.end, last.fields.end))
+    }
+
+    /// The number of the shape that the open point probably has: that of the point at its place in
+    /// the message before.
+    #[must_use]
+    #[inline]
+    pub fn expected_shape(&self) -> Option<u32> {
+        self.shapes.expected()
+    }
+
+    /// The shape of this number.
+    #[must_use]
+    #[inline]
+    pub fn shape(&self, shape: u32) -> Option<&Shape> {
+        self.shapes.get(shape)
+    }
+
+    /// Changes when shapes are numbered anew.
+    #[must_use]
+    pub fn shape_generation(&self) -> u64 {
+        self.shapes.generation()
     }
 
     /// Gives up the point that is open and notes why.
     pub fn reject_point(&mut self, index: u32, reason: Reason, detail: String) {
-        let (tags, fields) = self
-            .points
-            .last()
-            .map_or((0, 0), |last| (last.tags.end, last.fields.end));
+        let (tags, fields) = self.open();
         self.tags.truncate(tags as usize);
         self.fields.truncate(fields as usize);
         self.rejected.push(RejectedPoint {
@@ -239,7 +299,10 @@ impl<'a> BatchRef<'a> {
                 .map(|_| unreachable!("the vector is empty"))
                 .collect()
         }
+        let mut shapes = self.shapes;
+        shapes.begin_message();
         BatchRef {
+            shapes,
             points: reuse(self.points),
             tags: reuse(self.tags),
             fields: reuse(self.fields),
@@ -252,6 +315,7 @@ impl<'a> BatchRef<'a> {
         self.points.iter().map(|span| PointRef {
             index: span.index,
             host: span.host,
+            shape: span.shape,
             measurement: &span.measurement,
             time_us: span.time_us,
             tags: &self.tags[span.tags.start as usize..span.tags.end as usize],

@@ -14,6 +14,7 @@ mod name;
 mod point;
 mod ranges;
 mod reason;
+mod shape;
 mod value;
 
 pub use batch::{Batch, DropNotice, DropReason};
@@ -26,4 +27,5 @@ pub use name::{Name, NameError};
 pub use point::{Field, Point, Tag, Tags};
 pub use ranges::SequenceRanges;
 pub use reason::Reason;
+pub use shape::Shape;
 pub use value::{Value, ValueRef, ValueType};

@@ -110,7 +110,7 @@ pub(crate) fn drops_of(origin: Option<&Origin>, has_drops: bool) -> Checked {
     Ok(())
 }
 
-/// Finds names that are there twice.
+/// Finds names that are there twice in one list.
 #[derive(Debug)]
 pub(crate) struct SeenNames<N>(HashSet<N>);
 
@@ -121,13 +121,21 @@ impl<N> Default for SeenNames<N> {
 }
 
 impl<N: Clone + Eq + Hash> SeenNames<N> {
-    /// Whether `name` is among those of `known`, which are the names given since it was empty.
+    /// Begins a list.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        if !self.0.is_empty() {
+            self.0.clear();
+        }
+    }
+
+    /// Whether `name` is among those of `known`, which are the different names of the list so far,
+    /// whether or not they were asked for here.
     pub(crate) fn seen<T>(&mut self, name: &N, known: &[(N, T)]) -> bool {
         if known.len() < COMPARED_NAMES {
             return known.iter().any(|(known, _)| known == name);
         }
-        if known.len() == COMPARED_NAMES {
-            self.0.clear();
+        if self.0.len() < known.len() {
             self.0.extend(known.iter().map(|(name, _)| name.clone()));
         }
         !self.0.insert(name.clone())
@@ -162,14 +170,18 @@ mod tests {
 
     #[test]
     fn names_are_seen_however_many_there_are() {
-        let (mut seen, mut known) = (SeenNames::default(), Vec::new());
-        for round in 0..2 {
-            known.clear();
+        let mut seen = SeenNames::default();
+        // The first `unasked` names of a list are known without having been asked for.
+        for unasked in [0, 1, COMPARED_NAMES, COMPARED_NAMES + 1] {
+            seen.begin();
+            let mut known = Vec::new();
             for number in 0..3 * COMPARED_NAMES {
                 let name = format!("f{number}");
-                assert!(!seen.seen(&name, &known), "{name} in round {round}");
+                if number >= unasked {
+                    assert!(!seen.seen(&name, &known), "{name} with {unasked}");
+                }
                 known.push((name, ()));
-                if number % COMPARED_NAMES < 2 {
+                if number >= unasked && number % COMPARED_NAMES < 2 {
                     // Asking again for a name that is there does not add it.
                     assert!(seen.seen(&"f0".to_owned(), &known));
                 }

@@ -5,6 +5,7 @@
 //! (D9), and calls again with the same messages. In steady state nothing is needed and a message
 //! is decoded once.
 
+mod limits;
 mod points;
 pub(crate) mod step;
 

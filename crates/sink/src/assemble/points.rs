@@ -1,15 +1,16 @@
 //! From the points of a decoded batch to packed rows.
 //!
 //! Two passes over a batch: the first checks limits and types and finds columns and series, the
-//! second, after the ledger's verdict, copies values. A point whose fields come in the same order
-//! as those of the point of its measurement before it finds its columns by comparing names, with
-//! no look-up in a map.
+//! second, after the ledger's verdict, copies values. Where the values of a shape go (block and
+//! columns) is found once per step; a point of a known shape costs a look-up of its series, a
+//! comparison of types and the copying.
 
 use super::Needs;
+use super::limits::{Rejected, check_limits, check_types};
 use hashbrown::HashMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-use tidegauge_model::{BatchRef, Limits, PointRef, Reason, ValueRef};
+use tidegauge_model::{BatchRef, PointRef, Reason, ValueRef, ValueType};
 use tidegauge_store::{
     Catalog, Cell, HostKey, Measurement, RowBlock, RowKey, RowOrigin, SeriesId, SeriesNeed,
     SeriesSlot,
@@ -40,13 +41,20 @@ impl Checked {
     }
 }
 
-/// Where the accepted points of the batch go; their columns lie in `Packer::columns`.
+/// Where an accepted point of the batch goes.
 #[derive(Debug)]
 struct Place {
     point: u32,
-    plan: u32,
     series: SeriesId,
-    columns: u32,
+    target: Target,
+}
+
+/// Where the values of a shape go.
+#[derive(Debug, Clone)]
+struct Target {
+    plan: u32,
+    /// Its part of `Packer::columns`: the columns of the fields, in their order.
+    columns: Range<u32>,
 }
 
 /// A measurement as this step packs it.
@@ -54,8 +62,6 @@ struct Place {
 struct Plan {
     measurement: Arc<Measurement>,
     block: RowBlock,
-    /// Columns of the last point's fields, in their order.
-    shape: Vec<u32>,
 }
 
 /// Packs rows.
@@ -66,7 +72,10 @@ pub(super) struct Packer {
     /// Blocks of a step that is committed: their memory is used again.
     spare: Vec<RowBlock>,
     places: Vec<Place>,
-    columns: Vec<u32>,
+    /// By the number of the shape; `None`: not found in this step yet.
+    targets: Vec<Option<Target>>,
+    targets_of: u64,
+    columns: Vec<(u32, ValueType)>,
     /// The hosts of the batch, and what the identities of their series begin with.
     hosts: Vec<(HostKey, Vec<u8>)>,
     identity: Vec<u8>,
@@ -74,13 +83,12 @@ pub(super) struct Packer {
     now_us: i64,
 }
 
-/// Why a point becomes a dead letter.
-struct Rejected(Reason, String);
-
 impl Packer {
     pub(super) fn begin_step(&mut self, now_us: i64) {
         self.plans.clear();
         self.plan_of.clear();
+        self.targets.clear();
+        self.columns.clear();
         self.rows = 0;
         self.now_us = now_us;
     }
@@ -151,7 +159,10 @@ impl Packer {
         needs: &mut Needs,
     ) -> Checked {
         self.places.clear();
-        self.columns.clear();
+        if self.targets_of != batch.shape_generation() {
+            self.targets.clear();
+            self.targets_of = batch.shape_generation();
+        }
         let mut checked = Checked::default();
         let keyed = batch.origin.is_none();
         let mut current = None;
@@ -163,13 +174,12 @@ impl Packer {
                     .extend_from_slice(&self.hosts[point.host as usize].1);
             }
             match self.place(catalog, &point, keyed, needs) {
-                Ok(Some((plan, series, columns))) => {
+                Ok(Some((target, series))) => {
                     checked.accept(point.time_us);
                     self.places.push(Place {
                         point: at as u32,
-                        plan,
                         series,
-                        columns,
+                        target,
                     });
                 }
                 Ok(None) => {}
@@ -189,7 +199,8 @@ impl Packer {
             let Some((_, point)) = points.find(|(at, _)| *at == place.point as usize) else {
                 break;
             };
-            let block = &mut self.plans[place.plan as usize].block;
+            let Target { plan, columns } = &place.target;
+            let block = &mut self.plans[*plan as usize].block;
             let key = RowKey {
                 series: place.series,
                 time_us: point.time_us,
@@ -202,8 +213,8 @@ impl Packer {
                     index: point.index,
                 },
             );
-            let columns = &self.columns[place.columns as usize..][..point.fields.len()];
-            for (&column, (_, value)) in columns.iter().zip(point.fields) {
+            let columns = &self.columns[columns.start as usize..columns.end as usize];
+            for (&(column, _), (_, value)) in columns.iter().zip(point.fields) {
                 match value {
                     ValueRef::Float(number) => {
                         block.set(row, column as usize, Cell::float(*number))
@@ -226,18 +237,48 @@ impl Packer {
         point: &PointRef<'_, '_>,
         keyed: bool,
         needs: &mut Needs,
-    ) -> Result<Option<(u32, SeriesId, u32)>, Rejected> {
+    ) -> Result<Option<(Target, SeriesId)>, Rejected> {
         check_limits(&catalog.limits, self.now_us, point)?;
-        let plan = self.plan(catalog, point, keyed, needs)?;
-        let columns = match plan {
-            Some(plan) => self.find_columns(plan, point, needs)?,
-            None => None,
+        let target = match self.known_target(point.shape, keyed) {
+            Some(known) => Some(known),
+            None => self.find_target(catalog, point, keyed, needs)?,
         };
+        if let Some(Target { columns, .. }) = &target {
+            let columns = &self.columns[columns.start as usize..columns.end as usize];
+            check_types(columns, point)?;
+        }
         let series = self.series(catalog, point, needs)?;
-        Ok(plan
-            .zip(series)
-            .zip(columns)
-            .map(|((plan, series), columns)| (plan, series, columns)))
+        Ok(target.zip(series))
+    }
+
+    #[inline]
+    fn known_target(&self, shape: u32, keyed: bool) -> Option<Target> {
+        let known = self.targets.get(shape as usize)?.as_ref()?;
+        let is_keyed = self.plans[known.plan as usize].measurement.keyed;
+        (is_keyed || !keyed).then(|| known.clone())
+    }
+
+    /// Finds block and columns of the point's shape, and keeps them for the rest of the step.
+    fn find_target(
+        &mut self,
+        catalog: &Catalog,
+        point: &PointRef<'_, '_>,
+        keyed: bool,
+        needs: &mut Needs,
+    ) -> Result<Option<Target>, Rejected> {
+        let Some(plan) = self.plan(catalog, point, keyed, needs)? else {
+            return Ok(None);
+        };
+        let Some(columns) = self.find_columns(plan, point, needs)? else {
+            return Ok(None);
+        };
+        let target = Target { plan, columns };
+        let shape = point.shape as usize;
+        if self.targets.len() <= shape {
+            self.targets.resize(shape + 1, None);
+        }
+        self.targets[shape] = Some(target.clone());
+        Ok(Some(target))
     }
 
     fn plan(
@@ -299,7 +340,6 @@ impl Packer {
         self.plans.push(Plan {
             measurement: known.clone(),
             block,
-            shape: Vec::new(),
         });
         self.plan_of.insert(point.measurement.to_owned(), plan);
         Ok((!ask).then_some(plan))
@@ -311,52 +351,35 @@ impl Packer {
         plan: u32,
         point: &PointRef<'_, '_>,
         needs: &mut Needs,
-    ) -> Result<Option<u32>, Rejected> {
+    ) -> Result<Option<Range<u32>>, Rejected> {
         let begin = self.columns.len();
-        let Plan {
-            measurement, shape, ..
-        } = &mut self.plans[plan as usize];
+        let measurement = &self.plans[plan as usize].measurement;
         let mut ask = false;
-        for (at, (name, value)) in point.fields.iter().enumerate() {
-            let guess = shape
-                .get(at)
-                .copied()
-                .filter(|&column| measurement.fields[column as usize].name == name.as_ref());
-            let found = guess.or_else(|| measurement.column(name).map(|column| column as u32));
-            let Some(column) = found else {
-                if let Some(reason) = measurement.refused.get(name.as_ref()) {
-                    self.columns.truncate(begin);
-                    return Err(Rejected(*reason, format!("field {name}")));
-                }
-                let need = needs
-                    .requirements
-                    .measurements
-                    .entry(measurement.name.clone())
-                    .or_default();
-                need.fields
-                    .entry(name.clone().into_owned())
-                    .or_insert_with(|| value.value_type());
-                ask = true;
+        for (name, value) in point.fields {
+            if let Some(column) = measurement.column(name) {
+                let value_type = measurement.fields[column].value_type;
+                self.columns.push((column as u32, value_type));
                 continue;
-            };
-            let kept = measurement.fields[column as usize].value_type;
-            if kept != value.value_type() {
-                self.columns.truncate(begin);
-                let detail = format!(
-                    "field {name} is {kept}, this value is {}",
-                    value.value_type()
-                );
-                return Err(Rejected(Reason::TypeConflict, detail));
             }
-            self.columns.push(column);
+            if let Some(reason) = measurement.refused.get(name.as_ref()) {
+                self.columns.truncate(begin);
+                return Err(Rejected(*reason, format!("field {name}")));
+            }
+            let need = needs
+                .requirements
+                .measurements
+                .entry(measurement.name.clone())
+                .or_default();
+            need.fields
+                .entry(name.clone().into_owned())
+                .or_insert_with(|| value.value_type());
+            ask = true;
         }
         if ask {
             self.columns.truncate(begin);
             return Ok(None);
         }
-        shape.clear();
-        shape.extend_from_slice(&self.columns[begin..]);
-        Ok(Some(begin as u32))
+        Ok(Some(begin as u32..self.columns.len() as u32))
     }
 
     /// Finds the series by its raw identity: host, measurement and tags as they came.
@@ -434,66 +457,4 @@ fn knows_host(
         needs.requirements.hosts.insert(host.clone(), labels);
     }
     known
-}
-
-fn check_limits(limits: &Limits, now_us: i64, point: &PointRef<'_, '_>) -> Result<(), Rejected> {
-    let reject = |reason, detail: String| Err(Rejected(reason, detail));
-    let age_us = now_us.saturating_sub(point.time_us);
-    let (oldest, ahead) = (
-        seconds_us(limits.oldest_seconds),
-        seconds_us(limits.ahead_seconds),
-    );
-    if age_us > oldest {
-        let detail = format!(
-            "{} s old, the limit is {} s",
-            age_us / 1_000_000,
-            limits.oldest_seconds
-        );
-        return reject(Reason::TooOld, detail);
-    }
-    if age_us.saturating_neg() > ahead {
-        let detail = format!(
-            "{} s ahead of this machine's clock, the limit is {} s",
-            age_us.saturating_neg() / 1_000_000,
-            limits.ahead_seconds
-        );
-        return reject(Reason::TooFarAhead, detail);
-    }
-    if point.tags.len() > limits.tags_per_point {
-        let detail = format!(
-            "{} tags, the limit is {}",
-            point.tags.len(),
-            limits.tags_per_point
-        );
-        return reject(Reason::TooManyTags, detail);
-    }
-    if let Some((name, text)) = point
-        .tags
-        .iter()
-        .find(|(_, text)| text.len() > limits.tag_bytes)
-    {
-        let detail = format!(
-            "tag {name} has {} bytes, the limit is {}",
-            text.len(),
-            limits.tag_bytes
-        );
-        return reject(Reason::TagTooLong, detail);
-    }
-    for (name, value) in point.fields {
-        if let ValueRef::Text(text) = value
-            && text.len() > limits.text_bytes
-        {
-            let detail = format!(
-                "field {name} has {} bytes, the limit is {}",
-                text.len(),
-                limits.text_bytes
-            );
-            return reject(Reason::TextTooLong, detail);
-        }
-    }
-    Ok(())
-}
-
-fn seconds_us(seconds: u64) -> i64 {
-    i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
 }

@@ -103,6 +103,8 @@ struct Shape<'a> {
     tags: Range<usize>,
     fields: Range<usize>,
     problem: Option<Problem>,
+    /// Its number in the batch, once a point with all of its fields was there.
+    known: Option<u32>,
 }
 
 /// What is wrong with a point or a shape.
@@ -272,6 +274,7 @@ impl<'a> Decoder<'_, 'a> {
             tags,
             fields,
             problem,
+            known: None,
         });
         Ok(())
     }
@@ -298,8 +301,8 @@ impl<'a> Decoder<'_, 'a> {
     fn block(&mut self, mut reader: Reader<'a>) -> Read<()> {
         let (index, mut lists) = Lists::read(&mut reader)?;
         let at = reader.at();
-        let known = usize::try_from(index).ok();
-        let Some(shape) = known.and_then(|index| self.shapes.get(index)) else {
+        let place = usize::try_from(index).ok();
+        let Some(shape) = place.and_then(|place| self.shapes.get_mut(place)) else {
             let detail = format!("there is no shape {index}");
             return Err(fault(Reason::Syntax, at, detail));
         };
@@ -354,7 +357,14 @@ impl<'a> Decoder<'_, 'a> {
                 None => {
                     self.batch.left_out += left_out;
                     let measurement = Cow::Borrowed(shape.measurement);
-                    self.batch.finish_point(index, measurement, self.time_us);
+                    let (batch, time_us) = (&mut *self.batch, self.time_us);
+                    match shape.known.filter(|_| left_out == 0) {
+                        Some(known) => batch.finish_point_in(known, index, measurement, time_us),
+                        None => {
+                            let found = batch.finish_point_of(0, index, measurement, time_us);
+                            shape.known = Some(found).filter(|_| left_out == 0);
+                        }
+                    }
                 }
                 Some(Problem { key, wrong }) => {
                     let detail = format!("at points[{index}].{key}: {}", wrong.detail);

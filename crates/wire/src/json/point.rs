@@ -8,7 +8,7 @@ use crate::check::{self, SeenNames, Wrong};
 use crate::error::quote;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
-use tidegauge_model::{BatchRef, Reason, ValueRef};
+use tidegauge_model::{BatchRef, Reason, Shape, ValueRef};
 
 /// What the points of one message are read into.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Points<'c, 'a> {
     problem: Option<Problem>,
     left_out: u64,
     names: SeenNames<Cow<'a, str>>,
+    /// The shape that the point has as far as it was read: its names need no checks.
+    alike: Option<u32>,
 }
 
 /// What is wrong with the point that is being read.
@@ -38,6 +40,7 @@ impl<'c, 'a> Points<'c, 'a> {
             problem: None,
             left_out: 0,
             names: SeenNames::default(),
+            alike: None,
         }
     }
 
@@ -69,13 +72,55 @@ impl<'c, 'a> Points<'c, 'a> {
         let left_out = std::mem::take(&mut self.left_out);
         let Some(problem) = self.problem.take() else {
             self.batch.left_out += left_out;
-            self.batch.finish_point(self.index, measurement, time_us);
+            match self
+                .alike
+                .filter(|_| self.is_alike_as_a_whole(&measurement))
+            {
+                Some(shape) => self
+                    .batch
+                    .finish_point_in(shape, self.index, measurement, time_us),
+                None => self.batch.finish_point(self.index, measurement, time_us),
+            }
             return;
         };
         let dot = if problem.key.is_empty() { "" } else { "." };
         let (index, key, wrong) = (self.index, problem.key, problem.wrong);
         let detail = format!("at points[{index}]{dot}{key}: {}", wrong.detail);
         self.batch.reject_point(index, wrong.reason, detail);
+    }
+
+    /// The shape that was expected has this measurement, and no more names than the point.
+    fn is_alike_as_a_whole(&self, measurement: &str) -> bool {
+        let shape = self.alike.and_then(|shape| self.batch.shape(shape));
+        shape.is_some_and(|shape| {
+            shape.measurement() == measurement
+                && shape.tags().len() == self.batch.open_tags().len()
+                && shape.fields().len() == self.batch.open_fields().len()
+        })
+    }
+
+    /// Whether the next tag has the name that was expected; if not, nothing is expected any more.
+    #[inline]
+    fn is_expected_tag(&mut self, name: &str) -> bool {
+        let place = self.batch.open_tags().len();
+        self.is_expected(name, |shape| shape.tags().get(place))
+    }
+
+    /// The same for the next field.
+    #[inline]
+    fn is_expected_field(&mut self, name: &str) -> bool {
+        let place = self.batch.open_fields().len();
+        self.is_expected(name, |shape| shape.fields().get(place))
+    }
+
+    #[inline]
+    fn is_expected(&mut self, name: &str, at: impl FnOnce(&Shape) -> Option<&Box<str>>) -> bool {
+        let shape = self.alike.and_then(|shape| self.batch.shape(shape));
+        let is_expected = shape.and_then(at).is_some_and(|known| **known == *name);
+        if !is_expected {
+            self.alike = None;
+        }
+        is_expected
     }
 
     /// True when the name fits and was not there before.
@@ -127,6 +172,7 @@ impl<'de> Read<'de> for OnePoint<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
+        points.alike = points.batch.expected_shape();
         let mut measurement = None;
         let mut time_us = None;
         let (mut has_tags, mut has_fields) = (false, false);
@@ -218,11 +264,14 @@ impl<'de> Read<'de> for Tags<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
+        points.names.begin();
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            let seen = points.names.seen(&name, points.batch.open_tags());
-            if !points.accept_name("tags", &name, seen) {
-                break;
+            if !points.is_expected_tag(&name) {
+                let seen = points.names.seen(&name, points.batch.open_tags());
+                if !points.accept_name("tags", &name, seen) {
+                    break;
+                }
             }
             let Scalar::Text(text) = value else {
                 let detail = format!("expected a text, found {}", value.kind());
@@ -247,11 +296,14 @@ impl<'de> Read<'de> for Fields<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
+        points.names.begin();
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            let seen = points.names.seen(&name, points.batch.open_fields());
-            if !points.accept_name("fields", &name, seen) {
-                break;
+            if !points.is_expected_field(&name) {
+                let seen = points.names.seen(&name, points.batch.open_fields());
+                if !points.accept_name("fields", &name, seen) {
+                    break;
+                }
             }
             let value = match value {
                 Scalar::Integer(number) => ValueRef::Float(number as f64),

@@ -220,6 +220,38 @@ proptest! {
     }
 
     #[test]
+    fn what_was_decoded_before_changes_nothing(batches in prop::collection::vec(batch(), 1..5)) {
+        for encoding in encoders() {
+            let mut messages = Vec::new();
+            for batch in &batches {
+                let mut bytes = Vec::new();
+                encoding.encode(batch, &mut bytes);
+                // Cut off, it is read in part before it fails.
+                messages.push(bytes[..bytes.len() / 2].to_vec());
+                messages.push(bytes);
+            }
+            let mut kept = BatchRef::default();
+            for bytes in messages.iter().chain(&messages) {
+                let mut fresh = BatchRef::default();
+                let expected = encoding.decode(bytes, &mut fresh);
+                let mut again = kept.recycle();
+                prop_assert_eq!(&encoding.decode(bytes, &mut again), &expected);
+                if expected.is_ok() {
+                    prop_assert_eq!(again.to_batch(), fresh.to_batch());
+                    prop_assert_eq!(&again.rejected, &fresh.rejected);
+                }
+                for point in again.points() {
+                    let shape = again.shape(point.shape).expect("a shape of the book");
+                    prop_assert_eq!(shape.measurement(), point.measurement);
+                    prop_assert!(shape.tags().iter().map(AsRef::as_ref).eq(point.tags.iter().map(|(name, _)| name.as_ref())));
+                    prop_assert!(shape.fields().iter().map(AsRef::as_ref).eq(point.fields.iter().map(|(name, _)| name.as_ref())));
+                }
+                kept = again.recycle();
+            }
+        }
+    }
+
+    #[test]
     fn a_split_collection_is_whole_and_below_the_limit(batch in batch(), max_bytes in 200usize..2_000) {
         for encoding in encoders() {
             let collection = Collection {
