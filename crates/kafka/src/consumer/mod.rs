@@ -112,7 +112,7 @@ impl ConsumerOptions {
             max_batch_bytes: 1 << 20,
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
-            max_prefetch_bytes: 16 << 20,
+            max_prefetch_bytes: 8 << 20,
             fetch_wait: Duration::from_millis(100),
         }
     }
