@@ -126,7 +126,9 @@ impl Numbers {
             .map_or(0, |last| last.first_number + last.numbers);
         let agent = AgentId::new(settings.name.clone())?;
         let host = Host::new(settings.name.clone())?;
-        let encoding = tidegauge_wire::by_name(&settings.encoding).context("an encoding")?;
+        let encoding = tidegauge_wire::by_name(&settings.encoding)
+            .and_then(|encoding| encoding.encoder())
+            .context("an encoding that is sent")?;
         let collect = CollectSettings {
             encoding,
             ..CollectSettings::new(agent, host, HostRoots::default())
