@@ -15,7 +15,7 @@ use tidegauge_testkit::postgres_query;
 use tidegauge_testkit::proxy::Proxy;
 
 /// Between two cuts of one fault: time to connect again and be in the middle of something.
-const BETWEEN_CUTS: Duration = Duration::from_millis(400);
+const BETWEEN_CUTS: Duration = Duration::from_millis(300);
 /// After the disk has room again: until the losses that were only in memory are stored. An agent
 /// killed before that could not tell them.
 const UNTIL_COUNTED: Duration = Duration::from_millis(400);
@@ -128,8 +128,14 @@ impl Stage<'_> {
                 proxy.refuse(true);
                 proxy.cut();
                 rest(pause)?;
+                // What the client had taken already may still arrive, given up or not. It cannot
+                // when the agent dies before.
+                let restarted = match fault.all {
+                    true => self.restart_agent(agent, Duration::ZERO),
+                    false => Ok(()),
+                };
                 proxy.refuse(false);
-                Ok(())
+                restarted
             }
             Kind::DiskFull => self.fill_disk(agent, pause),
         }

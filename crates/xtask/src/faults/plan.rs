@@ -86,11 +86,12 @@ pub(super) struct Fault {
     /// How long what was taken away stays away.
     pub(super) for_ms: u64,
     /// For cuts: after so many bytes, each time.
-    pub(super) cut_bytes: [u64; 3],
+    pub(super) cut_bytes: [u64; 6],
     /// For cuts: which way these bytes go.
     #[serde(skip)]
     pub(super) direction: Direction,
-    /// For cuts: all connections, or the one that the byte went through.
+    /// For cuts: all connections, or the one that the byte went through. For a full spool: its
+    /// agent is killed before the broker is back.
     pub(super) all: bool,
 }
 
@@ -184,7 +185,7 @@ fn fault(kind: Kind, random: &mut Random) -> Fault {
         _ => random.between(0, 1_500),
     };
     // Small numbers end a request in its middle; larger ones let some pass before.
-    let cut_bytes = [(); 3].map(|()| match random.below(3) {
+    let cut_bytes = [(); 6].map(|()| match random.below(3) {
         0 => random.below(200),
         1 => random.below(4_000),
         _ => random.below(60_000),
