@@ -276,11 +276,16 @@ impl<'a> BatchRef<'a> {
         self.shapes.generation()
     }
 
-    /// Gives up the point that is open and notes why.
-    pub fn reject_point(&mut self, index: u32, reason: Reason, detail: String) {
+    /// Gives up the point that is open.
+    pub fn abandon_point(&mut self) {
         let (tags, fields) = self.open();
         self.tags.truncate(tags as usize);
         self.fields.truncate(fields as usize);
+    }
+
+    /// Gives up the point that is open and notes why.
+    pub fn reject_point(&mut self, index: u32, reason: Reason, detail: String) {
+        self.abandon_point();
         self.rejected.push(RejectedPoint {
             index,
             reason,

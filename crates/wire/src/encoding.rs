@@ -7,8 +7,9 @@
 //! property tests come from that table.
 
 use crate::compact::Compact;
+use crate::influx::Influx;
 use crate::json::Json;
-use crate::{DecodeContext, DecodeError, Place};
+use crate::{DecodeContext, DecodeError, Place, telegraf_json};
 use std::fmt::Debug;
 use tidegauge_model::{Batch, BatchRef, Reason};
 
@@ -64,7 +65,7 @@ pub trait Encoder: Encoding {
 }
 
 /// All encodings, the preferred version of each name first.
-pub const ENCODINGS: &[&dyn Encoding] = &[&Json, &Compact];
+pub const ENCODINGS: &[&dyn Encoding] = &[&Json, &Compact, &Influx, &telegraf_json::TelegrafJson];
 
 /// The encodings that agents can send, the default one first.
 pub fn encoders() -> impl Iterator<Item = &'static dyn Encoder> {

@@ -12,13 +12,11 @@ mod check;
 pub mod compact;
 mod encoding;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the encodings that use it follow")
-)]
 mod foreign;
+pub mod influx;
 pub mod json;
 mod split;
+pub mod telegraf_json;
 
 pub use encoding::{
     ENCODINGS, Encoder, Encoding, HEADER, by_header, by_name, encoders, header_value,

@@ -36,7 +36,8 @@ pub(crate) struct ForeignPoints<'c, 'a> {
     alike_fields: bool,
     /// The names of the fields that were not in our pattern, as they came.
     rewritten: Vec<(usize, String)>,
-    names: SeenNames<Cow<'a, str>>,
+    tag_names: SeenNames<Cow<'a, str>>,
+    field_names: SeenNames<Cow<'a, str>>,
     left_out: u64,
 }
 
@@ -56,7 +57,8 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
             alike_tags: true,
             alike_fields: true,
             rewritten: Vec::new(),
-            names: SeenNames::default(),
+            tag_names: SeenNames::default(),
+            field_names: SeenNames::default(),
             left_out: 0,
         }
     }
@@ -103,7 +105,7 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
         }
         self.alike_tags = false;
         let ours = names::name(name)?;
-        if self.names.seen(&ours, self.batch.open_tags()) {
+        if self.tag_names.seen(&ours, self.batch.open_tags()) {
             return twice(&ours);
         }
         self.batch.push_tag(ours, text);
@@ -132,7 +134,7 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
     fn other_field(&mut self, name: Cow<'a, str>, value: ValueRef<'a>) -> Checked {
         let foreign = name.clone();
         let ours = names::name(name)?;
-        if self.names.seen(&ours, self.batch.open_fields()) {
+        if self.field_names.seen(&ours, self.batch.open_fields()) {
             return self.field_again(&foreign, &ours, value);
         }
         if ours != foreign {
@@ -233,7 +235,17 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
         self.begin_point();
     }
 
+    /// Gives up the point that is open without a word.
+    #[cold]
+    pub(crate) fn abandon(&mut self) {
+        self.batch.abandon_point();
+        self.begin_point();
+    }
+
+    #[inline]
     fn begin_point(&mut self) {
+        self.tag_names.begin();
+        self.field_names.begin();
         self.host = None;
         (self.alike_tags, self.alike_fields) = (true, true);
         self.rewritten.clear();

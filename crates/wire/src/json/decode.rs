@@ -4,7 +4,9 @@
 //! is kept beside ([`Refusal`]), because serde's errors hold a text only.
 
 use super::point::Points;
-use super::value::{Found, KeySeed, Read, ReadSeed, Scalar, ScalarSeed, skip_rest};
+use super::value::{
+    Found, KeySeed, OUT_OF_RANGE, Read, ReadSeed, Scalar, ScalarSeed, skip_rest, without_place,
+};
 use crate::check::{self, Checked};
 use crate::error::quote;
 use crate::{DecodeError, Place};
@@ -12,9 +14,6 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use tidegauge_model::{AgentId, BatchRef, DropNotice, DropReason, Origin, Reason};
-
-/// How serde_json says that a number is beyond a double; it has no code for it.
-const OUT_OF_RANGE: &str = "number out of range";
 
 pub(super) fn decode<'a>(bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(), DecodeError> {
     let Err(error) = decode_with(bytes, into, false) else {
@@ -72,11 +71,6 @@ pub(super) fn decode_with<'a>(
     });
     let at = Place::in_text(bytes, line, column, refusal.path);
     Err(DecodeError::new(refusal.reason, at, refusal.detail))
-}
-
-/// serde_json's text without the place at its end, which the error has in fields of its own.
-fn without_place(text: &str) -> String {
-    text.split(" at line ").next().unwrap_or(text).to_owned()
 }
 
 /// Why the envelope was refused, kept while serde carries its own error up.

@@ -14,7 +14,7 @@
 mod decode;
 mod encode;
 mod point;
-mod value;
+pub(crate) mod value;
 
 use crate::{DecodeContext, DecodeError, Encoder, Encoding};
 use tidegauge_model::{Batch, BatchRef};

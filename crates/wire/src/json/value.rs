@@ -11,9 +11,17 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// How serde_json says that a number is beyond a double; it has no code for it.
+pub(crate) const OUT_OF_RANGE: &str = "number out of range";
+
+/// serde_json's text without the place at its end, which the error has in fields of its own.
+pub(crate) fn without_place(text: &str) -> String {
+    text.split(" at line ").next().unwrap_or(text).to_owned()
+}
+
 /// A JSON value; of a list or an object only that it was one.
 #[derive(Debug)]
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Null,
     Bool(bool),
     Integer(i64),
@@ -27,7 +35,7 @@ pub(super) enum Scalar<'a> {
 
 impl Scalar<'_> {
     /// What it is, for "expected a text, found …".
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a truth value",
@@ -42,10 +50,10 @@ impl Scalar<'_> {
 
 /// Reads any value as a [`Scalar`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ScalarSeed {
+pub(crate) struct ScalarSeed {
     /// Reads numbers beyond the range of a double as infinite, at the price of a second pass;
     /// without it serde_json refuses them and the text with them.
-    pub(super) huge_numbers: bool,
+    pub(crate) huge_numbers: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for ScalarSeed {
@@ -113,13 +121,13 @@ impl<'de> Visitor<'de> for ScalarSeed {
 }
 
 /// Steps over the rest of an object.
-pub(super) fn skip_rest<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
+pub(crate) fn skip_rest<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
     while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
 /// What to do with an object or a list.
-pub(super) trait Read<'de>: Sized {
+pub(crate) trait Read<'de>: Sized {
     /// "an object" or "a list", for error texts.
     const EXPECTED: &'static str;
 
@@ -138,7 +146,7 @@ pub(super) trait Read<'de>: Sized {
 
 /// Whether the value was of the kind that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// It was, and was read.
     Expected,
     /// It was this instead, and was stepped over.
@@ -147,7 +155,7 @@ pub(super) enum Found {
 
 /// Reads any value, objects or lists with the [`Read`] inside.
 #[derive(Debug)]
-pub(super) struct ReadSeed<R>(pub(super) R);
+pub(crate) struct ReadSeed<R>(pub(crate) R);
 
 impl<'de, R: Read<'de>> DeserializeSeed<'de> for ReadSeed<R> {
     type Value = Found;
@@ -199,7 +207,7 @@ impl<'de, R: Read<'de>> Visitor<'de> for ReadSeed<R> {
 
 /// Reads a key as the text that it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct KeySeed;
+pub(crate) struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {
     type Value = Cow<'de, str>;

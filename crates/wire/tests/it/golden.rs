@@ -232,9 +232,14 @@ pub(crate) fn meaning(batch: &BatchRef<'_>) -> String {
     for notice in &batch.drops {
         line(&format_args!("drop {notice:?}"));
     }
+    let hosts: Vec<&str> = batch.hosts().collect();
     for point in batch.points() {
+        let host = match point.host {
+            0 => String::new(),
+            place => format!(" of host {:?}", hosts[place as usize]),
+        };
         line(&format_args!(
-            "point {} {} at {}",
+            "point {} {} at {}{host}",
             point.index, point.measurement, point.time_us
         ));
         for (name, tag) in point.tags {

@@ -2,4 +2,6 @@
 
 mod golden;
 mod golden_compact;
+mod golden_foreign;
+mod lines;
 mod properties;
