@@ -15,6 +15,7 @@ mod host_metrics;
 mod network_gone;
 mod produce;
 mod program;
+mod telegraf;
 mod up;
 mod web_checks;
 mod web_server;

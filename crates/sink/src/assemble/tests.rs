@@ -352,3 +352,37 @@ fn two_agents_of_one_host_name_are_two_hosts() {
     assert_ne!(block.key(0).series, block.key(1).series);
     assert_eq!(packed.step.ledger.len(), 2);
 }
+
+#[test]
+fn points_of_several_hosts_in_one_message_are_series_of_their_hosts() {
+    let mut bench = Bench::new(Limits::default());
+    let time = NOW_US * 1_000;
+    let lines = [
+        format!("m,host=a f=1 {time}"),
+        format!("m,host=b f=2 {time}"),
+        "m,host=a f=3".to_owned(),
+        format!("m f=4 {time}"),
+    ];
+    bench.send(&lines.join("\n"));
+    bench.messages[0].encoding = Some(Bytes::from_static(b"influx/1"));
+    bench.messages[0].received_us = Some(NOW_US - 1);
+    let packed = bench.pack();
+    let block = &packed.step.blocks[0];
+    assert!(block.measurement().keyed && packed.step.ledger.is_empty());
+    let keys: Vec<_> = (0..block.len()).map(|row| block.key(row)).collect();
+    assert_eq!(keys[0].series, keys[2].series);
+    assert_ne!(keys[0].series, keys[1].series);
+    assert_eq!((keys[0].time_us, keys[2].time_us), (NOW_US, NOW_US - 1));
+    for identity in ["name:a", "name:b"] {
+        assert!(bench.assembler.catalog.host(identity).is_some());
+    }
+    let letters = &packed.step.dead_letters;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].index, letters[0].reason),
+        (Some(4), Reason::MissingKey)
+    );
+    assert_eq!(letters[0].encoding, "influx/1");
+    bench.pack();
+    assert_eq!(bench.rounds, 3, "nothing is asked twice");
+}
