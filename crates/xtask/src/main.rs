@@ -1,5 +1,5 @@
-//! The project's own commands, `cargo xtask …`: check, test, bench, faults, services, hooks,
-//! tidy, docs.
+//! The project's own commands, `cargo xtask …`: check, test, bench, faults, fuzz, services,
+//! hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -15,6 +15,7 @@ mod bench;
 mod check;
 mod docs;
 mod faults;
+mod fuzz;
 mod hooks;
 mod interrupt;
 mod run;
@@ -63,6 +64,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
             _ => services::status(),
         },
         Some(("hooks", options)) => hooks::install(options.get_flag("remove")),
+        Some(("fuzz", options)) => fuzz::fuzz(options),
         Some(("docs", options)) => docs::docs(options.get_flag("check")),
         Some(("tidy", _)) => tidy::tidy(),
         other => Err(CannotTry(format!("no such command: {other:?}")).into()),
@@ -120,6 +122,9 @@ fn command() -> Command {
                 .about("Install the pre-commit hook of .githooks (format, lint)")
                 .arg(flag("remove", "Take it out again")),
         )
+        .subcommand(fuzz::shape(Command::new("fuzz").about(
+            "Feed the decoders and the spool's reader with whatever reaches new code",
+        )))
         .subcommand(Command::new("tidy").about("Check the rules that no compiler knows"))
         .subcommand(
             Command::new("docs")
