@@ -9,7 +9,7 @@
 use crate::compact::Compact;
 use crate::influx::Influx;
 use crate::json::Json;
-use crate::{DecodeContext, DecodeError, Place, telegraf_json};
+use crate::{DecodeContext, DecodeError, Place, prometheus_remote_write, telegraf_json};
 use std::fmt::Debug;
 use tidegauge_model::{Batch, BatchRef, Reason};
 
@@ -65,7 +65,13 @@ pub trait Encoder: Encoding {
 }
 
 /// All encodings, the preferred version of each name first.
-pub const ENCODINGS: &[&dyn Encoding] = &[&Json, &Compact, &Influx, &telegraf_json::TelegrafJson];
+pub const ENCODINGS: &[&dyn Encoding] = &[
+    &Json,
+    &Compact,
+    &Influx,
+    &telegraf_json::TelegrafJson,
+    &prometheus_remote_write::PrometheusRemoteWrite,
+];
 
 /// The encodings that agents can send, the default one first.
 pub fn encoders() -> impl Iterator<Item = &'static dyn Encoder> {

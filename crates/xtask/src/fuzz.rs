@@ -18,6 +18,10 @@ const TARGETS: &[(&str, Option<&str>)] = &[
     ("compact", Some("compact/v1")),
     ("influx", Some("influx/v1")),
     ("telegraf_json", Some("telegraf-json/v1")),
+    (
+        "prometheus_remote_write",
+        Some("prometheus-remote-write/v1"),
+    ),
     ("spool", None),
 ];
 

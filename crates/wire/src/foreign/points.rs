@@ -164,6 +164,11 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
         Ok(())
     }
 
+    /// Counts a point that is not begun, because its only value is no finite number.
+    pub(crate) fn leave_out(&mut self) {
+        self.batch.left_out += 1;
+    }
+
     /// Whether the open point has a field.
     pub(crate) fn has_fields(&self) -> bool {
         !self.batch.open_fields().is_empty()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tidegauge_model::{BatchRef, Reason};
 use tidegauge_wire::Encoding;
 use tidegauge_wire::influx::Influx;
+use tidegauge_wire::prometheus_remote_write::PrometheusRemoteWrite;
 use tidegauge_wire::telegraf_json::TelegrafJson;
 
 /// What comes of a message: a reason, or the reasons of the points that are not stored.
@@ -59,6 +60,26 @@ const CASES: &[(&dyn Encoding, &str, &str, Outcome)] = &[
     (&TelegrafJson, "json", "list", Err(Reason::NotAnObject)),
     (&TelegrafJson, "json", "not_json", Err(Reason::Syntax)),
     (&TelegrafJson, "json", "empty", Err(Reason::Empty)),
+    (&PrometheusRemoteWrite, "bin", "prometheus", Ok(&[])),
+    (
+        &PrometheusRemoteWrite,
+        "bin",
+        "bad_samples",
+        Ok(&[
+            Reason::MissingKey,
+            Reason::MissingKey,
+            Reason::BadTime,
+            Reason::WrongType,
+            Reason::DuplicateKey,
+        ]),
+    ),
+    (
+        &PrometheusRemoteWrite,
+        "bin",
+        "not_snappy",
+        Err(Reason::Syntax),
+    ),
+    (&PrometheusRemoteWrite, "bin", "empty", Err(Reason::Empty)),
 ];
 
 fn folder(encoding: &dyn Encoding) -> PathBuf {
