@@ -9,6 +9,7 @@
 use crate::compact::Compact;
 use crate::influx::Influx;
 use crate::json::Json;
+use crate::otlp::Otlp;
 use crate::{DecodeContext, DecodeError, Place, prometheus_remote_write, telegraf_json};
 use std::fmt::Debug;
 use tidegauge_model::{Batch, BatchRef, Reason};
@@ -71,6 +72,7 @@ pub const ENCODINGS: &[&dyn Encoding] = &[
     &Influx,
     &telegraf_json::TelegrafJson,
     &prometheus_remote_write::PrometheusRemoteWrite,
+    &Otlp,
 ];
 
 /// The encodings that agents can send, the default one first.

@@ -22,6 +22,7 @@ const TARGETS: &[(&str, Option<&str>)] = &[
         "prometheus_remote_write",
         Some("prometheus-remote-write/v1"),
     ),
+    ("otlp", Some("otlp/v1")),
     ("spool", None),
 ];
 

@@ -88,7 +88,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("kafka.topic", Some("topic"), Type::Text, Some("tidegauge"), KAFKA,
         "The topic."),
     row("kafka.encoding", Some("encoding"), Type::Text, Some("json"), KAFKA,
-        "The encoding that the agent sends, json or compact; for the sink, that of messages whose header does not say it, also influx, telegraf-json or prometheus-remote-write."),
+        "The encoding that the agent sends, json or compact; for the sink, that of messages whose header does not say it, also influx, telegraf-json, prometheus-remote-write or otlp."),
     row("kafka.partitions", Some("partitions"), Type::Count, None, &[Agent],
         "Partitions of the topic if the agent has to make it; by default the broker's setting."),
     row("kafka.replication", Some("replication"), Type::Count, None, &[Agent],

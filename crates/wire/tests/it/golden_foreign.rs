@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tidegauge_model::{BatchRef, Reason};
 use tidegauge_wire::Encoding;
 use tidegauge_wire::influx::Influx;
+use tidegauge_wire::otlp::Otlp;
 use tidegauge_wire::prometheus_remote_write::PrometheusRemoteWrite;
 use tidegauge_wire::telegraf_json::TelegrafJson;
 
@@ -80,6 +81,10 @@ const CASES: &[(&dyn Encoding, &str, &str, Outcome)] = &[
         Err(Reason::Syntax),
     ),
     (&PrometheusRemoteWrite, "bin", "empty", Err(Reason::Empty)),
+    (&Otlp, "json", "metrics", Ok(&[])),
+    (&Otlp, "bin", "metrics", Ok(&[])),
+    (&Otlp, "json", "not_json", Err(Reason::Syntax)),
+    (&Otlp, "bin", "empty", Err(Reason::Empty)),
 ];
 
 fn folder(encoding: &dyn Encoding) -> PathBuf {
