@@ -286,6 +286,7 @@ impl<'a> Decoder<'_, 'a> {
         problem: &mut Option<Problem>,
     ) -> Read<Range<usize>> {
         let begin = self.names.len();
+        self.seen.begin();
         let are_fine = are_different_words(indexes);
         while !indexes.is_empty() {
             let name = self.texts.next(&mut indexes)?.text;

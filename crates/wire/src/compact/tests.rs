@@ -57,6 +57,24 @@ fn mixture() -> Batch {
 }
 
 #[test]
+fn shapes_of_many_names_are_told_apart() {
+    let wide = |measurement: Name| {
+        (0..70).fold(Point::new(measurement, 1), |point, number| {
+            let name = Name::new(&format!("f{number}")).expect("valid");
+            point.field(name, f64::from(number))
+        })
+    };
+    let batch = Batch {
+        points: vec![wide(name!("a")), wide(name!("b"))],
+        ..mixture()
+    };
+    let bytes = encoded(&batch);
+    let decoded = decode(&bytes).expect("a message");
+    assert_eq!(decoded.rejected, []);
+    assert_eq!(decoded.to_batch().expect("checked names"), batch);
+}
+
+#[test]
 fn a_collection_has_a_fifth_of_the_bytes_of_json() {
     let batch = collection();
     let mut json = Vec::new();

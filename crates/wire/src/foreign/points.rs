@@ -375,6 +375,25 @@ mod tests {
     }
 
     #[test]
+    fn many_names_are_told_apart_in_each_point_anew() {
+        let many: Vec<String> = (0..70).map(|number| format!("t{number}")).collect();
+        let mut all: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "x")).collect();
+        all.push(("node", "h"));
+        let mut twice = all.clone();
+        twice.push(("t3", "y"));
+        let other: Vec<_> = all.iter().rev().copied().collect();
+        let told = points(
+            &ForeignSettings::default(),
+            &[&all, &twice, &other, &all, &twice],
+        );
+        let is_twice: Vec<bool> = told
+            .iter()
+            .map(|told| told.starts_with("duplicate_key"))
+            .collect();
+        assert_eq!(is_twice, [false, true, false, false, true]);
+    }
+
+    #[test]
     fn names_like_those_of_the_point_before_are_still_told_apart() {
         let told = points(
             &ForeignSettings::default(),
