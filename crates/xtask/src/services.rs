@@ -101,6 +101,11 @@ impl Servers {
         self.postgres.process_id()
     }
 
+    /// The same of MariaDB, where there is one.
+    pub(crate) fn mariadb_process_id(&self) -> Option<u32> {
+        self.mariadb.as_ref().and_then(MariadbServer::process_id)
+    }
+
     /// What the tests need to find them.
     pub(crate) fn environment(&self) -> Environment {
         let listeners = self.kafka.listeners();

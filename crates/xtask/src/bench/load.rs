@@ -1,38 +1,34 @@
-//! A fleet that is made up: batches of the default collectors' shapes, as agents would send them.
+//! Batches of a made-up fleet on their way into a topic.
 
+use super::fleet::{Numbers, Shape, agent, values};
 use anyhow::Context;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegauge_kafka::{
     Admin, Delivery, KafkaSettings, Outgoing, Producer, ProducerOptions, SendError, TopicPlan,
 };
-use tidegauge_model::catalog::{self, FieldEntry, Kind, MeasurementEntry};
-use tidegauge_model::{AgentId, Batch, Host, Name, Origin, Point, Value, ValueType};
+use tidegauge_model::Batch;
 use tidegauge_wire::{Encoder, HEADER, header_value};
 use tokio::sync::mpsc;
-
-/// Series of each measurement on one host: a small server.
-const SERIES: &[(&str, &[&str])] = &[
-    ("cpu", &["total", "0", "1", "2", "3"]),
-    ("disk_io", &["sda", "sdb"]),
-    ("filesystem", &["/", "/var", "/home"]),
-    ("load", &[""]),
-    ("memory", &[""]),
-    ("network", &["lo", "eth0", "eth1"]),
-    ("swap", &[""]),
-    ("system", &[""]),
-];
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fleet {
+    pub(super) shape: Shape,
     pub(super) hosts: u64,
     pub(super) points: u64,
     /// Microseconds between two collections.
     pub(super) interval_us: i64,
     /// The time of the last collection.
     pub(super) until_us: i64,
+}
+
+impl Fleet {
+    /// How often every host collects, so that there are at least as many points as wanted.
+    pub(super) fn collections(&self) -> u64 {
+        let per_collection = self.shape.points_per_batch() * self.hosts;
+        self.points.div_ceil(per_collection).max(1)
+    }
 }
 
 /// What was sent.
@@ -45,7 +41,103 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
 }
 
-/// Makes the topic and fills it; every message is acknowledged when this returns.
+/// A producer into one topic, in one encoding.
+pub(super) struct Loader<'a> {
+    producer: Producer,
+    deliveries: mpsc::UnboundedReceiver<Delivery>,
+    topic: &'a str,
+    encoding: &'a dyn Encoder,
+    header: String,
+    bytes: Vec<u8>,
+    sent: Sent,
+    acknowledged: u64,
+}
+
+impl<'a> Loader<'a> {
+    /// Makes the topic.
+    pub(super) fn new(
+        brokers: &str,
+        topic: &'a str,
+        partitions: i32,
+        encoding: &'a dyn Encoder,
+    ) -> anyhow::Result<Self> {
+        let settings = KafkaSettings {
+            brokers: vec![brokers.to_owned()],
+            client_id: "tidegauge-bench".to_owned(),
+            properties: BTreeMap::new(),
+        };
+        let plan = TopicPlan {
+            name: topic.to_owned(),
+            partitions,
+            replication: 1,
+            config: BTreeMap::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(Admin::new(&settings)?.ensure_topic(&plan, Duration::from_secs(30)))?;
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        Ok(Self {
+            producer: Producer::new(&settings, &ProducerOptions::default(), sender)?,
+            deliveries,
+            topic,
+            encoding,
+            header: header_value(encoding),
+            bytes: Vec::new(),
+            sent: Sent::default(),
+            acknowledged: 0,
+        })
+    }
+
+    /// Hands a batch to the producer, waiting while its queue is full.
+    pub(super) fn send(&mut self, host: u64, batch: &Batch) -> anyhow::Result<()> {
+        self.bytes.clear();
+        self.encoding.encode(batch, &mut self.bytes);
+        let agent = agent(host);
+        loop {
+            let outgoing = Outgoing {
+                topic: self.topic,
+                key: agent.as_bytes(),
+                headers: &[(HEADER, self.header.as_bytes())],
+                payload: &self.bytes,
+                token: 0,
+            };
+            match self.producer.send(outgoing) {
+                Ok(()) => break,
+                Err(SendError::Full) => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => return Err(error).context("fill the topic"),
+            }
+        }
+        self.sent.messages += 1;
+        self.sent.points += batch.points.len() as u64;
+        self.sent.values += values(batch);
+        self.sent.bytes += self.bytes.len() as u64;
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            self.acknowledge(delivery)?;
+        }
+        Ok(())
+    }
+
+    /// Every message is acknowledged when this returns.
+    pub(super) fn finish(mut self) -> anyhow::Result<Sent> {
+        self.producer
+            .flush(Duration::from_secs(120))
+            .context("fill the topic")?;
+        while self.acknowledged < self.sent.messages {
+            let delivery = self.deliveries.blocking_recv();
+            self.acknowledge(delivery.context("an acknowledgement is missing")?)?;
+        }
+        Ok(self.sent)
+    }
+
+    fn acknowledge(&mut self, delivery: Delivery) -> anyhow::Result<()> {
+        delivery.result.context("a message was not taken")?;
+        self.acknowledged += 1;
+        Ok(())
+    }
+}
+
+/// Makes the topic and fills it with a fleet's history.
 pub(super) fn fill(
     brokers: &str,
     topic: &str,
@@ -53,139 +145,35 @@ pub(super) fn fill(
     encoding: &dyn Encoder,
     fleet: Fleet,
 ) -> anyhow::Result<Sent> {
-    let settings = KafkaSettings {
-        brokers: vec![brokers.to_owned()],
-        client_id: "tidegauge-bench".to_owned(),
-        properties: BTreeMap::new(),
-    };
-    let plan = TopicPlan {
-        name: topic.to_owned(),
-        partitions,
-        replication: 1,
-        config: BTreeMap::new(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(Admin::new(&settings)?.ensure_topic(&plan, Duration::from_secs(30)))?;
-    let (sender, mut deliveries) = mpsc::unbounded_channel();
-    let producer = Producer::new(&settings, &ProducerOptions::default(), sender)?;
-    let header = header_value(encoding);
-    let mut sent = Sent::default();
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    let mut bytes = Vec::new();
-    let per_collection: u64 = SERIES
-        .iter()
-        .map(|(_, series)| series.len() as u64)
-        .sum::<u64>()
-        * fleet.hosts;
-    let collections = fleet.points.div_ceil(per_collection).max(1);
+    let mut loader = Loader::new(brokers, topic, partitions, encoding)?;
+    let mut numbers = Numbers::default();
+    let collections = fleet.collections();
     for collection in 0..collections {
-        let time_us = fleet.until_us - fleet.interval_us * (collections - 1 - collection) as i64;
+        let back = i64::try_from(collections - 1 - collection)?;
+        let time_us = fleet.until_us - fleet.interval_us * back;
         for host in 0..fleet.hosts {
-            let batch = batch(host, collection, time_us, &mut numbers)?;
-            bytes.clear();
-            encoding.encode(&batch, &mut bytes);
-            let agent = format!("bench-{host}");
-            loop {
-                let outgoing = Outgoing {
-                    topic,
-                    key: agent.as_bytes(),
-                    headers: &[(HEADER, header.as_bytes())],
-                    payload: &bytes,
-                    token: 0,
-                };
-                match producer.send(outgoing) {
-                    Ok(()) => break,
-                    Err(SendError::Full) => std::thread::sleep(Duration::from_millis(5)),
-                    Err(error) => return Err(error).context("fill the topic"),
-                }
-            }
-            sent.messages += 1;
-            sent.points += batch.points.len() as u64;
-            sent.values += batch
-                .points
-                .iter()
-                .map(|point| point.fields().len() as u64)
-                .sum::<u64>();
-            sent.bytes += bytes.len() as u64;
+            let batch = fleet.shape.batch(host, collection, time_us, &mut numbers)?;
+            loader.send(host, &batch)?;
         }
     }
-    producer
-        .flush(Duration::from_secs(120))
-        .context("fill the topic")?;
-    for _ in 0..sent.messages {
-        let Delivery { result, .. } = deliveries
-            .blocking_recv()
-            .context("an acknowledgement is missing")?;
-        result.context("a message was not taken")?;
-    }
-    Ok(sent)
+    loader.finish()
 }
 
-fn batch(host: u64, sequence: u64, time_us: i64, numbers: &mut Numbers) -> anyhow::Result<Batch> {
-    let mut points = Vec::new();
-    for (name, series) in SERIES {
-        let entry =
-            catalog::measurement(name).with_context(|| format!("{name} is not in the catalog"))?;
-        points.extend(
-            series
-                .iter()
-                .map(|series| point(entry, series, sequence, time_us, numbers)),
-        );
-    }
-    Ok(Batch {
-        origin: Some(Origin {
-            agent: AgentId::new(format!("bench-{host}"))?,
-            epoch: 1,
-            sequence,
-        }),
-        host: Host::new(format!("host-{host}.example.org"))?,
-        labels: Vec::new(),
-        drops: Vec::new(),
-        points,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn point(
-    entry: &'static MeasurementEntry,
-    series: &'static str,
-    sequence: u64,
-    time_us: i64,
-    numbers: &mut Numbers,
-) -> Point {
-    let mut point = Point::new(Name::literal(entry.name), time_us);
-    for (at, tag) in entry.tags.iter().enumerate() {
-        let text = if at == 0 { series } else { "ext4" };
-        point = point.tag(Name::literal(tag.name), Cow::Borrowed(text));
-    }
-    for field in entry.fields {
-        point.set(Name::literal(field.name), value(field, sequence, numbers));
-    }
-    point
-}
-
-/// Values as a source tells them: percentages with three decimals, sizes and counts as integers.
-fn value(field: &FieldEntry, sequence: u64, numbers: &mut Numbers) -> Value {
-    match (field.value_type, field.kind, field.unit) {
-        (ValueType::Bool, ..) => Value::Bool(true),
-        (ValueType::Text, ..) => Value::Text(Cow::Borrowed("none")),
-        (_, Kind::Counter, _) => {
-            Value::Float((sequence * 1_000_000 + numbers.below(1_000_000)) as f64)
-        }
-        (_, _, "bytes") => Value::Float((numbers.below(1 << 24) * 4_096) as f64),
-        _ => Value::Float(numbers.below(100_000) as f64 / 1_000.0),
-    }
-}
-
-/// The same numbers in every run (xorshift64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
+    #[test]
+    fn a_fleet_collects_until_there_are_enough_points() {
+        let mut fleet = Fleet {
+            shape: Shape::Narrow,
+            hosts: 10,
+            points: 401,
+            interval_us: 1,
+            until_us: 0,
+        };
+        assert_eq!(fleet.collections(), 3);
+        fleet.points = 1;
+        assert_eq!(fleet.collections(), 1);
     }
 }

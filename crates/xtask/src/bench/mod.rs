@@ -3,17 +3,23 @@
 //! Not tests: nothing passes or fails. Each prints a table, or with `--json` one object, and says
 //! what it measured so that it can be measured again.
 
+mod figures;
+mod fleet;
 mod footprint;
 mod load;
 mod process;
 mod sink;
+mod target;
 
 use crate::run::{command, stage, target};
 use crate::services::{Servers, fetch, make_enterable};
 use anyhow::Context;
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use fleet::Shape;
 use std::path::PathBuf;
 use std::time::Duration;
+use target::Kind;
 use tempfile::TempDir;
 use tidegauge_testkit::servers::Lifetime;
 
@@ -40,17 +46,23 @@ pub(crate) fn shape(bench: Command) -> Command {
         .subcommand(
             Command::new("sink")
                 .about(
-                    "Rows per second from Kafka to PostgreSQL, against a raw COPY of the same rows",
+                    "Rows per second from Kafka to a database, against what it takes of the same rows",
                 )
                 .arg(number("points", "2000000", "Points in the topic"))
                 .arg(number("partitions", "1", "Partitions of the topic"))
                 .arg(number("rounds", "3", "Rounds; the median is printed"))
+                .arg(encoding())
+                .arg(word("store", &Kind::WORDS, "The database"))
+                .arg(word(
+                    "shape",
+                    &Shape::WORDS,
+                    "Points of the default collectors, or of eight numbers and two tags",
+                ))
                 .arg(
-                    Arg::new("encoding")
-                        .long("encoding")
-                        .value_name("WORD")
-                        .default_value("json")
-                        .help("Encoding of the messages"),
+                    Arg::new("profile")
+                        .long("profile")
+                        .action(ArgAction::SetTrue)
+                        .help("Watch the sinks with perf; figures are less good then"),
                 )
                 .arg(json),
         )
@@ -65,6 +77,29 @@ fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg 
         .help(help)
 }
 
+fn encoding() -> Arg {
+    Arg::new("encoding")
+        .long("encoding")
+        .value_name("WORD")
+        .default_value("json")
+        .help("Encoding of the messages")
+}
+
+/// One of some words, the first one by default.
+fn word(name: &'static str, words: &[&'static str], help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("WORD")
+        .value_parser(PossibleValuesParser::new(words.to_vec()))
+        .default_value(words[0])
+        .help(help)
+}
+
+/// What was given for an option that has a default.
+fn given(options: &ArgMatches, name: &str) -> String {
+    options.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
 /// Runs one bench.
 pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
@@ -77,10 +112,10 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
             sink::sink(&sink::Options {
                 points: number("points"),
                 partitions: i32::try_from(number("partitions"))?,
-                encoding: options
-                    .get_one::<String>("encoding")
-                    .cloned()
-                    .unwrap_or_default(),
+                encoding: given(options, "encoding"),
+                shape: Shape::by_word(&given(options, "shape"))?,
+                store: Kind::by_word(&given(options, "store"))?,
+                profile: options.get_flag("profile"),
                 rounds: usize::try_from(number("rounds"))?,
                 json: options.get_flag("json"),
             })

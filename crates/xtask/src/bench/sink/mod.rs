@@ -1,21 +1,24 @@
-//! `bench sink` (P1): rows per second from Kafka to the database, against a raw COPY of the very
-//! same rows into the same tables, in the same run.
+//! `bench sink` (P1): rows per second from Kafka to the database, against the database's own limit
+//! with the very same rows in the same tables, in the same run.
 //!
 //! A round is (b) `tidegauge sink --until-end` as a user runs it, from process start to exit, into
 //! an empty database, then (a) the limit: its tables are emptied, and the very rows that it wrote,
-//! held in memory as binary COPY data, go in again over one connection, in transactions of the
-//! size that the sink used. Broker, database and program share the machine.
+//! held in memory, go in again over one connection, in transactions of the size that the sink
+//! used (`limit` says how). Broker, database and program share the machine.
 
 mod limit;
+mod report;
 mod run;
 
-use super::load::{Fleet, Sent, fill};
+use super::fleet::Shape;
+use super::load::{Fleet, fill};
 use super::release_build;
+use super::target::{Kind, Target};
 use crate::interrupt;
+use crate::run::target as build_folder;
 use anyhow::Context;
-use serde::Serialize;
 use tidegauge_model::{Clock, SystemClock};
-use tidegauge_testkit::{Database, random_topic};
+use tidegauge_testkit::{random_hex, random_topic};
 
 /// What to measure.
 #[derive(Debug)]
@@ -23,40 +26,25 @@ pub(super) struct Options {
     pub(super) points: u64,
     pub(super) partitions: i32,
     pub(super) encoding: String,
+    pub(super) shape: Shape,
+    pub(super) store: Kind,
     pub(super) rounds: usize,
+    /// Runs the sinks under perf.
+    pub(super) profile: bool,
     pub(super) json: bool,
-}
-
-/// The figures, each the median of the rounds.
-#[derive(Debug, Serialize)]
-struct Report {
-    encoding: String,
-    rows: u64,
-    values: u64,
-    message_bytes: u64,
-    rounds: usize,
-    limit_rows_per_second: f64,
-    sink_rows_per_second: f64,
-    sink_values_per_second: f64,
-    ratio: f64,
-    peak_rss_bytes: u64,
-    sink_cpu_seconds: f64,
-    server_cpu_seconds: f64,
-    limit_server_cpu_seconds: f64,
-    rows_per_transaction: f64,
-    ratios: Vec<f64>,
 }
 
 pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = release_build()?;
-    let (_folder, servers) = super::servers()?;
+    let (folder, servers) = super::servers()?;
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
     let encoding = tidegauge_wire::by_name(&options.encoding)
         .and_then(|encoding| encoding.encoder())
         .with_context(|| format!("no agent sends the encoding {}", options.encoding))?;
     let fleet = Fleet {
+        shape: options.shape,
         hosts: 100,
         points: options.points,
         interval_us: 10_000_000,
@@ -70,106 +58,40 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
         sent.messages,
         sent.bytes / 1_000_000
     );
-    let server = servers.postgres_process_id().context("the database runs")?;
     let (mut sinks, mut limits) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         interrupt::check()?;
-        let database = Database::create(&environment["TEST_POSTGRES"])?;
-        let ran = run::sink(&program, brokers, &topic, &database, server)?;
+        let target = Target::create(options.store, &servers, folder.path())?;
+        let group = format!("bench-{}", random_hex(8));
+        let source = run::Source {
+            program: &program,
+            brokers,
+            topic: &topic,
+            group: &group,
+        };
+        let profile = options
+            .profile
+            .then(|| build_folder().join(format!("bench-sink-{round}.perf")));
+        let ran = run::sink(source, &target, profile.as_deref())?;
         anyhow::ensure!(
             ran.rows == sent.points,
             "{} rows of {} points arrived",
             ran.rows,
             sent.points
         );
-        let limit = limit::copy(&database, ran.rows_per_step(), server)?;
+        if let Some(profile) = profile {
+            eprintln!("=== profile: perf report -i {}", profile.display());
+        }
+        let limit = limit::limit(&target, ran.rows_per_step())?;
         eprintln!(
-            "=== round {round}: sink {:.0} rows/s, limit {:.0} rows/s, ratio {:.2}",
+            "=== round {round}: sink {:.0} rows/s, limit {:.0} rows/s by {}, ratio {:.2}",
             ran.rows_per_second(),
             limit.rows_per_second(),
+            limit.way,
             ran.rows_per_second() / limit.rows_per_second()
         );
         sinks.push(ran);
         limits.push(limit);
     }
-    report(options, &sent, &sinks, &limits).print(options.json)
-}
-
-fn report(options: &Options, sent: &Sent, sinks: &[run::Ran], limits: &[limit::Limit]) -> Report {
-    let rates = sinks.iter().map(run::Ran::rows_per_second);
-    let ratios: Vec<f64> = rates
-        .clone()
-        .zip(limits)
-        .map(|(rate, limit)| rate / limit.rows_per_second())
-        .collect();
-    let sink_rate = median(rates.collect());
-    Report {
-        encoding: options.encoding.clone(),
-        rows: sent.points,
-        values: sent.values,
-        message_bytes: sent.bytes,
-        rounds: sinks.len(),
-        limit_rows_per_second: median(limits.iter().map(limit::Limit::rows_per_second).collect()),
-        sink_rows_per_second: sink_rate,
-        sink_values_per_second: sink_rate * sent.values as f64 / sent.points as f64,
-        ratio: median(ratios.clone()),
-        peak_rss_bytes: sinks
-            .iter()
-            .map(|ran| ran.peak_rss_bytes)
-            .max()
-            .unwrap_or(0),
-        sink_cpu_seconds: median(sinks.iter().map(|ran| ran.cpu_seconds).collect()),
-        server_cpu_seconds: median(sinks.iter().map(|ran| ran.server_cpu_seconds).collect()),
-        limit_server_cpu_seconds: median(
-            limits
-                .iter()
-                .map(|limit| limit.server_cpu_seconds)
-                .collect(),
-        ),
-        rows_per_transaction: median(sinks.iter().map(run::Ran::rows_per_step).collect()),
-        ratios,
-    }
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-impl Report {
-    fn print(&self, json: bool) -> anyhow::Result<bool> {
-        if json {
-            println!("{}", serde_json::to_string(self)?);
-            return Ok(true);
-        }
-        println!("encoding                 {}", self.encoding);
-        println!(
-            "rows                     {} ({:.1} values each, {:.0} bytes each)",
-            self.rows,
-            self.values as f64 / self.rows as f64,
-            self.message_bytes as f64 / self.rows as f64
-        );
-        println!(
-            "limit: raw COPY          {:.0} rows/s (server {:.1} CPU s)",
-            self.limit_rows_per_second, self.limit_server_cpu_seconds
-        );
-        println!(
-            "sink                     {:.0} rows/s, {:.0} values/s",
-            self.sink_rows_per_second, self.sink_values_per_second
-        );
-        println!(
-            "ratio                    {:.2} (rounds: {:.2?})",
-            self.ratio, self.ratios
-        );
-        println!(
-            "CPU                      sink {:.1} s, server {:.1} s",
-            self.sink_cpu_seconds, self.server_cpu_seconds
-        );
-        println!(
-            "peak RSS of the sink     {:.1} MB",
-            self.peak_rss_bytes as f64 / 1e6
-        );
-        println!("rows per transaction     {:.0}", self.rows_per_transaction);
-        Ok(true)
-    }
+    report::report(options, &sent, &sinks, &limits).print(options.json)
 }

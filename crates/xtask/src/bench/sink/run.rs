@@ -1,12 +1,12 @@
 //! One run of the sink, as a user runs it.
 
-use crate::bench::process::{ProcessUse, tree_cpu_seconds};
+use crate::bench::process::ProcessUse;
+use crate::bench::target::Target;
 use crate::run::command;
 use anyhow::Context;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use tidegauge_testkit::{Database, postgres_query};
 
 /// How often the running process is looked at; its peak memory is kept by the kernel.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,6 +22,16 @@ pub(super) struct Ran {
     pub(super) peak_rss_bytes: u64,
 }
 
+/// What a run reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) program: &'a Path,
+    pub(super) brokers: &'a str,
+    pub(super) topic: &'a str,
+    /// Its consumer group: a new one for every run.
+    pub(super) group: &'a str,
+}
+
 impl Ran {
     pub(super) fn rows_per_second(&self) -> f64 {
         self.rows as f64 / self.seconds
@@ -32,31 +42,25 @@ impl Ran {
     }
 }
 
+/// Runs it to the end of the topic; with `profile`, under the eyes of perf.
 pub(super) fn sink(
-    program: &Path,
-    brokers: &str,
-    topic: &str,
-    database: &Database,
-    server: u32,
+    source: Source<'_>,
+    target: &Target,
+    profile: Option<&Path>,
 ) -> anyhow::Result<Ran> {
-    let server_before = tree_cpu_seconds(server)?;
+    let server_before = target.server_cpu_seconds()?;
     let begin = Instant::now();
-    let mut child = command(program)
-        .args([
-            "sink",
-            "--until-end",
-            "--brokers",
-            brokers,
-            "--topic",
-            topic,
-            "--group",
-            &database.name,
-        ])
-        .args(["--store", &database.url, "--log-format", "json"])
+    let mut child = command(source.program)
+        .args(["sink", "--until-end", "--log-format", "json"])
+        .args(["--brokers", source.brokers, "--topic", source.topic])
+        .args(["--group", source.group, "--store", &target.url()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .context("start the sink")?;
+    let mut perf = profile
+        .map(|file| watch_with_perf(child.id(), file))
+        .transpose()?;
     let mut used = ProcessUse {
         cpu_seconds: 0.0,
         rss_bytes: 0,
@@ -72,30 +76,49 @@ pub(super) fn sink(
         std::thread::sleep(LOOK);
     };
     let seconds = begin.elapsed().as_secs_f64();
+    if let Some(perf) = &mut perf {
+        perf.wait().context("wait for perf")?;
+    }
     let log = std::io::read_to_string(child.stderr.take().context("its log")?)?;
     anyhow::ensure!(status.success(), "the sink ended with {status}:\n{log}");
-    let number = |sql: &str| -> anyhow::Result<u64> {
-        let rows = postgres_query(&database.url, sql)?;
-        rows[0][0]
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .with_context(|| format!("read {sql}"))
-    };
     Ok(Ran {
-        rows: number("select sum(points)::bigint from position")?,
+        rows: target.number("select sum(points) from position")?,
         steps: steps(&log).context("the sink's log tells its steps")?,
         seconds,
         cpu_seconds: used.cpu_seconds,
-        server_cpu_seconds: tree_cpu_seconds(server)? - server_before,
+        server_cpu_seconds: target.server_cpu_seconds()? - server_before,
         peak_rss_bytes: used.peak_rss_bytes,
     })
 }
 
+/// Samples by the clock, which works on virtual machines without hardware counters too.
+fn watch_with_perf(process: u32, file: &Path) -> anyhow::Result<Child> {
+    command("perf")
+        .args(["record", "--quiet", "-e", "cpu-clock", "-F", "499", "-g"])
+        .arg("-o")
+        .arg(file)
+        .args(["-p", &process.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start perf, which --profile needs")
+}
+
 fn steps(log: &str) -> Option<u64> {
-    let last = log
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())?;
-    last["fields"]["steps"].as_u64()
+    let lines = log.lines().rev();
+    let mut lines = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.find_map(|line| line["fields"]["steps"].as_u64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_that_tells_steps_counts() {
+        let log =
+            "{\"fields\":{\"steps\":1}}\nnot JSON\n{\"fields\":{\"steps\":7}}\n{\"fields\":{}}\n";
+        assert_eq!(steps(log), Some(7));
+        assert_eq!(steps("nothing"), None);
+    }
 }
