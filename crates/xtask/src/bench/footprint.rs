@@ -1,14 +1,13 @@
 //! What the program costs the machine that it measures: `agent` at 10 s with Kafka connected, and
 //! `up` at 1 s with its database and its page.
 
-use super::process::ProcessUse;
-use super::release_build;
+use super::process::{ProcessUse, Running};
 use crate::interrupt;
 use crate::run::command;
 use anyhow::Context;
 use serde::Serialize;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tidegauge_testkit::random_topic;
 
@@ -27,9 +26,8 @@ struct Row {
     peak_rss_bytes: u64,
 }
 
-pub(super) fn footprint(watch: Duration, json: bool) -> anyhow::Result<bool> {
+pub(super) fn footprint(program: &Path, watch: Duration, json: bool) -> anyhow::Result<bool> {
     interrupt::watch()?;
-    let program = release_build()?;
     let (folder, servers) = super::servers()?;
     let kafka = servers.environment()["TEST_KAFKA"].clone();
     let topic = random_topic("footprint");
@@ -46,7 +44,7 @@ pub(super) fn footprint(watch: Duration, json: bool) -> anyhow::Result<bool> {
         watched(
             "agent --interval 10s",
             10.0,
-            &program,
+            program,
             folder.path(),
             agent,
             watch,
@@ -54,7 +52,7 @@ pub(super) fn footprint(watch: Duration, json: bool) -> anyhow::Result<bool> {
         watched(
             "up --interval 1s",
             1.0,
-            &program,
+            program,
             folder.path(),
             &["up", "--listen", "127.0.0.1:0"],
             watch,
@@ -131,14 +129,4 @@ fn rest(time: Duration) -> anyhow::Result<()> {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-/// Ends the program with the value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
 }

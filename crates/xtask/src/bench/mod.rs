@@ -6,9 +6,12 @@
 mod figures;
 mod fleet;
 mod footprint;
+mod latency;
 mod load;
 mod process;
+mod run_sink;
 mod sink;
+mod store;
 mod target;
 
 use crate::run::{command, stage, target};
@@ -29,19 +32,45 @@ pub(crate) fn shape(bench: Command) -> Command {
         .long("json")
         .action(ArgAction::SetTrue)
         .help("Print one JSON object");
-    let seconds = Arg::new("seconds")
-        .long("seconds")
-        .value_name("NUMBER")
-        .value_parser(value_parser!(u64).range(5..))
-        .default_value("120")
-        .help("How long each program is watched");
+    let program = Arg::new("program")
+        .long("program")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Measure this program instead of a release build of this source");
+    let common = [program, json];
     bench
         .subcommand_required(true)
         .subcommand(
             Command::new("footprint")
                 .about("CPU and memory of `agent` at 10 s with Kafka, and of `up` at 1 s")
-                .arg(seconds)
-                .arg(json.clone()),
+                .arg(seconds("120", "How long each program is watched"))
+                .args(&common),
+        )
+        .subcommand(
+            Command::new("latency")
+                .about("From a sample's time to a reader in PostgreSQL that sees it, at a steady load")
+                .arg(
+                    number("rates", "1000,50000", "Points per second, one load after the other")
+                        .value_delimiter(','),
+                )
+                .arg(seconds("30", "How long each load is measured"))
+                .arg(encoding())
+                .args(&common),
+        )
+        .subcommand(
+            Command::new("store")
+                .about("Bytes on disk per value after a day of the default collectors")
+                .arg(number("hosts", "10", "Hosts that collect"))
+                .arg(number("interval", "10", "Seconds between two collections"))
+                .arg(
+                    Arg::new("store")
+                        .long("store")
+                        .value_name("WORD")
+                        .action(ArgAction::Append)
+                        .value_parser(PossibleValuesParser::new(Kind::WORDS))
+                        .help("Only this database; may be repeated"),
+                )
+                .args(&common),
         )
         .subcommand(
             Command::new("sink")
@@ -64,7 +93,7 @@ pub(crate) fn shape(bench: Command) -> Command {
                         .action(ArgAction::SetTrue)
                         .help("Watch the sinks with perf; figures are less good then"),
                 )
-                .arg(json),
+                .args(&common),
         )
 }
 
@@ -73,6 +102,15 @@ fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg 
         .long(name)
         .value_name("NUMBER")
         .value_parser(value_parser!(u64).range(1..))
+        .default_value(default)
+        .help(help)
+}
+
+fn seconds(default: &'static str, help: &'static str) -> Arg {
+    Arg::new("seconds")
+        .long("seconds")
+        .value_name("NUMBER")
+        .value_parser(value_parser!(u64).range(5..))
         .default_value(default)
         .help(help)
 }
@@ -102,26 +140,50 @@ fn given(options: &ArgMatches, name: &str) -> String {
 
 /// Runs one bench.
 pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
-    match matches.subcommand() {
-        Some(("footprint", options)) => {
-            let seconds = options.get_one::<u64>("seconds").copied().unwrap_or(120);
-            footprint::footprint(Duration::from_secs(seconds), options.get_flag("json"))
-        }
-        Some(("sink", options)) => {
-            let number = |name: &str| options.get_one::<u64>(name).copied().unwrap_or(1);
-            sink::sink(&sink::Options {
-                points: number("points"),
-                partitions: i32::try_from(number("partitions"))?,
-                encoding: given(options, "encoding"),
-                shape: Shape::by_word(&given(options, "shape"))?,
-                store: Kind::by_word(&given(options, "store"))?,
-                profile: options.get_flag("profile"),
-                rounds: usize::try_from(number("rounds"))?,
-                json: options.get_flag("json"),
-            })
-        }
-        other => Err(crate::run::CannotTry(format!("no such bench: {other:?}")).into()),
+    let (bench, options) = matches.subcommand().context("a bench")?;
+    let number = |name: &str| options.get_one::<u64>(name).copied().unwrap_or(1);
+    let json = options.get_flag("json");
+    let program = match options.get_one::<PathBuf>("program") {
+        Some(program) => std::path::absolute(program)?,
+        None => release_build()?,
+    };
+    match bench {
+        "footprint" => footprint::footprint(&program, Duration::from_secs(number("seconds")), json),
+        "latency" => latency::latency(&latency::Options {
+            program,
+            rates: all(options, "rates"),
+            seconds: number("seconds"),
+            encoding: given(options, "encoding"),
+            json,
+        }),
+        "sink" => sink::sink(&sink::Options {
+            program,
+            points: number("points"),
+            partitions: i32::try_from(number("partitions"))?,
+            encoding: given(options, "encoding"),
+            shape: Shape::by_word(&given(options, "shape"))?,
+            store: Kind::by_word(&given(options, "store"))?,
+            rounds: usize::try_from(number("rounds"))?,
+            profile: options.get_flag("profile"),
+            json,
+        }),
+        "store" => store::store(&store::Options {
+            program,
+            hosts: number("hosts"),
+            interval_seconds: number("interval"),
+            stores: store::kinds(&all(options, "store"))?,
+            json,
+        }),
+        other => Err(crate::run::CannotTry(format!("no such bench: {other}")).into()),
     }
+}
+
+/// All values of an option that may be repeated.
+fn all<T: Clone + Send + Sync + 'static>(options: &ArgMatches, name: &str) -> Vec<T> {
+    let values = options.get_many::<T>(name);
+    values
+        .map(|values| values.cloned().collect())
+        .unwrap_or_default()
 }
 
 /// The program as users build it.
@@ -146,4 +208,29 @@ fn servers() -> anyhow::Result<(TempDir, Servers)> {
     make_enterable(folder.path())?;
     let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder.path())?;
     Ok((folder, servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_may_be_left_out_and_lists_may_be_given() {
+        let parse =
+            |words: &str| shape(Command::new("bench")).try_get_matches_from(words.split(' '));
+        let rates = |words: &str| {
+            let matches = parse(words).expect("options");
+            let (_, options) = matches.subcommand().expect("a bench");
+            all::<u64>(options, "rates")
+        };
+        assert_eq!(rates("bench latency"), [1_000, 50_000]);
+        assert_eq!(rates("bench latency --rates 7,8 --seconds 5"), [7, 8]);
+        let matches = parse("bench sink --store sqlite --shape narrow").expect("options");
+        let (_, options) = matches.subcommand().expect("a bench");
+        assert_eq!(given(options, "store"), "sqlite");
+        assert_eq!(given(options, "encoding"), "json");
+        assert!(parse("bench sink --store oracle").is_err());
+        assert!(parse("bench sink --shape wide").is_err());
+        assert!(parse("bench store --hosts 0").is_err());
+    }
 }

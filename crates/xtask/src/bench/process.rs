@@ -3,9 +3,21 @@
 use anyhow::Context;
 use serde::Serialize;
 use std::fs;
+use std::process::Child;
 
 /// Kernel ticks per second in /proc; USER_HZ is 100 on every Linux that this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A program that ends with the value.
+#[derive(Debug)]
+pub(super) struct Running(pub(super) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
 
 /// One look at a process.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

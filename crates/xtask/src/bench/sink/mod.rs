@@ -8,21 +8,22 @@
 
 mod limit;
 mod report;
-mod run;
 
 use super::fleet::Shape;
 use super::load::{Fleet, fill};
-use super::release_build;
+use super::run_sink::{self, Source};
 use super::target::{Kind, Target};
 use crate::interrupt;
 use crate::run::target as build_folder;
 use anyhow::Context;
+use std::path::PathBuf;
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_testkit::{random_hex, random_topic};
 
 /// What to measure.
 #[derive(Debug)]
 pub(super) struct Options {
+    pub(super) program: PathBuf,
     pub(super) points: u64,
     pub(super) partitions: i32,
     pub(super) encoding: String,
@@ -36,7 +37,7 @@ pub(super) struct Options {
 
 pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
-    let program = release_build()?;
+    let program = options.program.as_path();
     let (folder, servers) = super::servers()?;
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
@@ -63,8 +64,8 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
         interrupt::check()?;
         let target = Target::create(options.store, &servers, folder.path())?;
         let group = format!("bench-{}", random_hex(8));
-        let source = run::Source {
-            program: &program,
+        let source = Source {
+            program,
             brokers,
             topic: &topic,
             group: &group,
@@ -72,7 +73,7 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
         let profile = options
             .profile
             .then(|| build_folder().join(format!("bench-sink-{round}.perf")));
-        let ran = run::sink(source, &target, profile.as_deref())?;
+        let ran = run_sink::to_the_end(source, &target, profile.as_deref())?;
         anyhow::ensure!(
             ran.rows == sent.points,
             "{} rows of {} points arrived",

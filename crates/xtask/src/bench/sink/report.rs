@@ -2,9 +2,9 @@
 
 use super::Options;
 use super::limit::Limit;
-use super::run::Ran;
 use crate::bench::figures::median;
 use crate::bench::load::Sent;
+use crate::bench::run_sink::Ran;
 use serde::Serialize;
 
 /// The figures, each the median of the rounds.

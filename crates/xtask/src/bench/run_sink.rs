@@ -1,11 +1,11 @@
-//! One run of the sink, as a user runs it.
+//! The sink, as a user runs it: to the end of a topic, or for as long as a bench wants it.
 
-use crate::bench::process::ProcessUse;
-use crate::bench::target::Target;
+use super::process::{ProcessUse, Running};
+use super::target::Target;
 use crate::run::command;
 use anyhow::Context;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often the running process is looked at; its peak memory is kept by the kernel.
@@ -42,18 +42,33 @@ impl Ran {
     }
 }
 
-/// Runs it to the end of the topic; with `profile`, under the eyes of perf.
-pub(super) fn sink(
+/// Starts it; it ends with the value.
+pub(super) fn start(source: Source<'_>, target: &Target) -> anyhow::Result<Running> {
+    let mut sink = sink(source, target);
+    let sink = sink.stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Running(sink.spawn().context("start the sink")?))
+}
+
+fn sink(source: Source<'_>, target: &Target) -> Command {
+    let mut sink = command(source.program);
+    sink.args(["sink", "--log-format", "json"])
+        .args(["--brokers", source.brokers, "--topic", source.topic])
+        .args(["--group", source.group, "--store", &target.url()]);
+    sink
+}
+
+/// Runs it to the end of the topic; with `profile`, under the eyes of perf. Partitions are left
+/// open.
+pub(super) fn to_the_end(
     source: Source<'_>,
     target: &Target,
     profile: Option<&Path>,
 ) -> anyhow::Result<Ran> {
     let server_before = target.server_cpu_seconds()?;
     let begin = Instant::now();
-    let mut child = command(source.program)
-        .args(["sink", "--until-end", "--log-format", "json"])
-        .args(["--brokers", source.brokers, "--topic", source.topic])
-        .args(["--group", source.group, "--store", &target.url()])
+    let mut child = sink(source, target)
+        .arg("--until-end")
+        .env("TIDEGAUGE_STORE_SETTLE_AFTER", "10000d")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
