@@ -58,6 +58,7 @@ reasons! {
     TooManyMeasurements "too_many_measurements" "One more measurement than the limit.",
     TooManyFields "too_many_fields" "One more field of this measurement than the limit.",
     TooManySeries "too_many_series" "One more series of this host than the limit.",
+    NotInSchema "not_in_schema" "There is no table or column for it, and the sink makes none (`store.manage_schema`).",
     RefusedByDatabase "refused_by_database" "The database refused the row for a reason of its own.",
 }
 

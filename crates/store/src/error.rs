@@ -111,3 +111,15 @@ pub(crate) fn name_is_kept(doing: &str, measurement: &str) -> StoreError {
          drop its view, and rename its table m_{measurement} and its row in the table measurement"
     ))
 }
+
+/// The error of a schema that is not managed by this program and is not of its version.
+pub(crate) fn schema_lacks(doing: &str, version: u32, needed: u32) -> StoreError {
+    let found = match version {
+        0 => "the tables are not there".to_owned(),
+        version => format!("the tables have version {version}, this program needs {needed}"),
+    };
+    StoreError::new(doing, ErrorClass::Outage).caused_by(format!(
+        "{found}, and `store.manage_schema` is false: have the SQL run that `tidegauge store migrate \
+         --print-sql` prints"
+    ))
+}

@@ -17,6 +17,10 @@ pub struct OpenOptions {
     pub connect_deadline: Duration,
     /// The longest that one statement or one COPY may take.
     pub statement_deadline: Duration,
+    /// Whether tables, columns, views and partitions are made. If not they must be there, and what
+    /// is not is said as an outage, or as the reason of a dead letter
+    /// ([`Reason::NotInSchema`](tidegauge_model::Reason::NotInSchema)).
+    pub manage_schema: bool,
 }
 
 impl Default for OpenOptions {
@@ -25,6 +29,7 @@ impl Default for OpenOptions {
             application_name: "tidegauge".to_owned(),
             connect_deadline: Duration::from_secs(10),
             statement_deadline: Duration::from_secs(60),
+            manage_schema: true,
         }
     }
 }
@@ -46,6 +51,9 @@ pub struct StoreEntry {
     pub store: OpenStore,
     /// Opens it for reading.
     pub reader: OpenReader,
+    /// The SQL that makes the whole schema, built-in measurements included, for a database
+    /// administrator.
+    pub schema_sql: fn() -> String,
 }
 
 /// The kinds of databases.
@@ -55,18 +63,21 @@ pub const STORES: &[StoreEntry] = &[
         form: "postgres://user:password@host:5432/database",
         store: postgres::open_store,
         reader: postgres::open_reader,
+        schema_sql: postgres::schema_sql,
     },
     StoreEntry {
         schemes: &["mysql"],
         form: "mysql://user:password@host:3306/database",
         store: mysql::open_store,
         reader: mysql::open_reader,
+        schema_sql: mysql::schema_sql,
     },
     StoreEntry {
         schemes: &["sqlite"],
         form: "sqlite:path/to/file.db",
         store: sqlite::open_store,
         reader: sqlite::open_reader,
+        schema_sql: sqlite::schema_sql,
     },
 ];
 
@@ -132,6 +143,14 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
 /// [`ErrorClass::Usage`] for a URL that is wrong.
 pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
     (entry(url)?.reader)(url, options)
+}
+
+/// The SQL that makes the whole schema in the kind of database that the URL names.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn schema_sql(url: &StoreUrl) -> Result<String, StoreError> {
+    Ok((entry(url)?.schema_sql)())
 }
 
 fn entry(url: &StoreUrl) -> Result<&'static StoreEntry, StoreError> {

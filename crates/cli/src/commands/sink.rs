@@ -186,6 +186,9 @@ pub(super) fn options(settings: &Settings) -> OpenOptions {
         statement_deadline: settings
             .duration("store.statement_deadline")
             .unwrap_or(default.statement_deadline),
+        // Commands that do not have the setting only read, or have a database of their own.
+        manage_schema: settings.text("store.manage_schema").is_none()
+            || settings.flag("store.manage_schema"),
         ..default
     }
 }

@@ -4,14 +4,23 @@ mod freshness;
 mod ledger;
 
 use crate::settings::Settings;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
-use tidegauge_store::{StoreUrl, open_reader, open_store};
+use tidegauge_store::{StoreUrl, open_reader, open_store, schema_sql};
 
 pub(super) fn shape(command: Command) -> Command {
     command
         .subcommand_required(true)
-        .subcommand(Command::new("migrate").about("Create what is missing, bring the schema to this program's version"))
+        .subcommand(
+            Command::new("migrate")
+                .about("Create what is missing, bring the schema to this program's version")
+                .arg(
+                    Arg::new("print-sql")
+                        .long("print-sql")
+                        .action(ArgAction::SetTrue)
+                        .help("Only print the SQL that makes all of it, with the built-in measurements"),
+                ),
+        )
         .subcommand(with_format(Command::new("ledger").about(
             "Did anything get lost? What came per agent and per partition, and all that was not stored",
         )))
@@ -26,6 +35,9 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     let mut store = open_store(&url(settings)?, &super::sink::options(settings))?;
     super::runtime(1)?.block_on(async {
         match matches.subcommand() {
+            Some(("migrate", matches)) if matches.get_flag("print-sql") => {
+                print_sql(&url(settings)?)
+            }
             Some(("migrate", _)) => {
                 store.migrate().await?;
                 tracing::info!("the schema is up to date");
@@ -53,6 +65,12 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             None => unreachable!("clap asks for a subcommand"),
         }
     })
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_sql(url: &StoreUrl) -> anyhow::Result<ExitCode> {
+    print!("{}", schema_sql(url)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn with_format(command: Command) -> Command {

@@ -127,6 +127,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The longest that making a connection may take."),
     row("store.statement_deadline", None, Type::Duration, Some("60s"), STORES,
         "The longest that one statement or one COPY may take."),
+    row("store.manage_schema", None, Type::Flag, Some("true"), &[Sink, Store, DeadLetters],
+        "Whether tables, columns, views and partitions are made; if not, they must be there, and rights to select, insert and update are enough."),
     row("store.settle_after", None, Type::Duration, Some("1h"), &[Sink, Store],
         "How long after its end a partition is left open for late rows, before it is sorted (PostgreSQL)."),
     row("store.retention", Some("retention"), Type::Duration, None, &[Up, Sink, Store],

@@ -32,6 +32,8 @@ pub(super) struct Session {
     connection: Conn,
     /// The longest that one answer may take.
     pub(super) deadline: Duration,
+    /// Whether tables, columns and views are made.
+    pub(super) manages_schema: bool,
 }
 
 impl Session {
@@ -46,6 +48,7 @@ impl Session {
         let mut session = Self {
             connection,
             deadline: target.options.statement_deadline,
+            manages_schema: target.options.manage_schema,
         };
         let lock_wait = LOCK_WAIT.min(session.deadline).as_secs().max(1);
         // Nothing that the server's configuration may say otherwise is left to it.

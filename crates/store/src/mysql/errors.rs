@@ -44,7 +44,8 @@ fn advice(code: u16) -> Option<&'static str> {
             "the server has no connection left: raise max_connections or use fewer"
         }
         1044 | 1142 | 1143 | 1227 | 1370 => {
-            "the user lacks a right: it must be granted all on its database"
+            "the user lacks a right: it must be granted all on its database, or with \
+             `store.manage_schema = false` SELECT, INSERT and UPDATE"
         }
         1045 | 1698 => "check user and password in the store's URL",
         1049 => "create the database first",

@@ -5,13 +5,13 @@
 
 use super::connect::{LOCK_WAIT, Session, value};
 use super::values::text;
-use crate::error::name_is_kept;
+use crate::error::{name_is_kept, schema_lacks};
 use crate::{ErrorClass, StoreError};
 use sha2::{Digest, Sha256};
 use tidegauge_model::catalog;
 
 /// The migrations; the first one has version 1. Those that were released never change.
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("host", include_str!("../../migrations/mysql/V01__host.sql")),
     (
         "measurement",
@@ -69,7 +69,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
 const DUPLICATE_COLUMN: &str = "1060";
 
 /// Where it is kept what was applied.
-const HISTORY: &str = "create table if not exists `tidegauge_migration` (
+pub(super) const HISTORY: &str = "create table if not exists `tidegauge_migration` (
     `version` int not null primary key,
     `name` varchar(255) not null,
     `checksum` char(64) not null,
@@ -89,8 +89,12 @@ const SCHEMA_LOCK: &str = "concat('tidegauge.', md5(database()))";
 /// Creates what is missing; refuses a database that is newer than this program.
 pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     let doing = "migrating the tables";
-    if applied_version(session).await? == MIGRATIONS.len() {
+    let applied = applied_version(session).await?;
+    if applied == MIGRATIONS.len() {
         return Ok(());
+    }
+    if !session.manages_schema {
+        return Err(schema_lacks(doing, applied as u32, MIGRATIONS.len() as u32));
     }
     take_lock(
         session,
@@ -133,7 +137,7 @@ async fn check_names(session: &mut Session, doing: &str) -> Result<(), StoreErro
     Ok(())
 }
 
-fn checksum(sql: &str) -> String {
+pub(super) fn checksum(sql: &str) -> String {
     let digest = Sha256::digest(sql.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

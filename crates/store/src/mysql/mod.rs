@@ -7,6 +7,7 @@
 //! | `errors`, `values` | error numbers to whose fault; names, literals, times, JSON |
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series` | what [`Store::ensure`] makes |
+//! | `schema_text` | all of that as SQL, for an administrator |
 //! | `apply`, `rows`, `bookkeeping`, `dead_letters` | the step |
 //! | `read`, `account` | queries |
 //! | `retention` | old rows go |
@@ -25,6 +26,7 @@ mod read;
 mod retention;
 mod rows;
 mod schema;
+mod schema_text;
 mod series;
 mod url;
 mod values;
@@ -63,6 +65,8 @@ pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Read
     let target = url::Target::parse(url, options)?;
     Ok(Arc::new(read::MysqlReader::new(target)))
 }
+
+pub use schema_text::schema_sql;
 
 /// A writer. Every call takes the connection out and gives it back when all went well.
 struct MysqlStore {

@@ -62,18 +62,27 @@ pub(super) async fn ensure(
         let limits = &catalog.limits;
         let known = match stored.remove(name) {
             Some(known) if suffices(&known, need, limits) => Some(known),
+            known if !session.manages_schema => adopt(session, name, need, known).await?,
             _ => make(session, name, need, limits).await?,
         };
         let Some(known) = known else {
-            catalog.learn_measurement(name.to_owned(), Err(Reason::TooManyMeasurements));
+            let reason = match session.manages_schema {
+                true => Reason::TooManyMeasurements,
+                false => Reason::NotInSchema,
+            };
+            catalog.learn_measurement(name.to_owned(), Err(reason));
             continue;
         };
-        a_view_lacks |= known.view_is_stale();
+        a_view_lacks |= session.manages_schema && known.view_is_stale();
         let mut refused = match catalog.measurement(name) {
             Some(Ok(before)) => before.refused.clone(),
             _ => BTreeMap::new(),
         };
-        refused.extend(missing_fields(&known.fields, need, limits).1);
+        let (missing, unfit) = missing_fields(&known.fields, need, limits);
+        refused.extend(unfit);
+        // What is still missing was not made, because it is not ours to make.
+        let missing = missing.into_iter().map(|(name, _)| name.to_owned());
+        refused.extend(missing.map(|name| (name, Reason::NotInSchema)));
         refused.retain(|name, _| !known.fields.iter().any(|field| field.name == *name));
         let measurement = Measurement {
             id: known.id,
@@ -223,6 +232,41 @@ async fn columns_of(
     columns.collect()
 }
 
+/// Takes a measurement as it is, where the schema is managed by somebody else. Tags are only rows:
+/// they are noted, and stand in `series.tags`.
+async fn adopt(
+    session: &mut Session,
+    name: &str,
+    need: &MeasurementNeed,
+    known: Option<Stored>,
+) -> Result<Option<Stored>, StoreError> {
+    let doing = format!("looking at the table of {name}");
+    let Some(mut known) = known else {
+        return Ok(None);
+    };
+    let id = known.id;
+    if need.keyed && !known.keyed {
+        // Every table has its unique key from the first; this only says that it is needed.
+        let update = format!("update `measurement` set `keyed` = true where `id` = {id}");
+        session.execute(&doing, &update).await?;
+        known.keyed = true;
+    }
+    let tags = need.tags.iter().filter(|tag| !known.tags.contains(tag));
+    let rows: Vec<String> = tags.map(|tag| format!("({id}, {})", text(tag))).collect();
+    if !rows.is_empty() {
+        let insert = format!(
+            "insert into `tag` (`measurement_id`, `name`) values {}
+             on duplicate key update `name` = values(`name`)",
+            rows.join(", ")
+        );
+        session.execute(&doing, &insert).await?;
+        known.tags.extend(need.tags.iter().cloned());
+        known.tags.sort();
+        known.tags.dedup();
+    }
+    Ok(Some(known))
+}
+
 /// Makes what is missing of a measurement; `None` when it would be one too many.
 async fn make(
     session: &mut Session,
@@ -360,7 +404,7 @@ async fn add_fields(
     session.execute(doing, &insert).await.map(|_| ())
 }
 
-const fn sql_type(value_type: ValueType) -> &'static str {
+pub(super) const fn sql_type(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::Float => "double",
         ValueType::Bool => "boolean",

@@ -35,6 +35,8 @@ pub(super) struct Session {
     task: JoinHandle<()>,
     /// The longest that one statement or one COPY may take.
     pub(super) deadline: Duration,
+    /// Whether tables, columns, views and partitions are made.
+    pub(super) manages_schema: bool,
     statements: HashMap<String, Statement>,
     /// Names of the temporary tables that were made on it.
     pub(super) staging_tables: std::collections::HashSet<String>,
@@ -58,6 +60,7 @@ impl Session {
             client,
             task,
             deadline: target.options.statement_deadline,
+            manages_schema: target.options.manage_schema,
             statements: HashMap::new(),
             staging_tables: std::collections::HashSet::new(),
         };
@@ -233,6 +236,11 @@ impl Link {
             Some(session) => Ok(session),
             None => Session::connect(&self.target, Purpose::Write).await,
         }
+    }
+
+    /// One more connection, for the moment.
+    pub(super) async fn connect_another(&self) -> Result<Session, StoreError> {
+        Session::connect(&self.target, Purpose::Write).await
     }
 
     /// Keeps a connection on which nothing failed.

@@ -58,7 +58,10 @@ fn advice(code: &str) -> Option<&'static str> {
             "tables are missing or older than this program: run `tidegauge store migrate` or start \
              a sink"
         }
-        "42501" => "the role lacks a right: it must own its schema, or be granted it",
+        "42501" => {
+            "the role lacks a right: it must own its schema, or be granted SELECT, INSERT and UPDATE \
+             on all of its tables"
+        }
         "25006" => "the server takes no writes: is it a standby, or is a failover under way?",
         "28000" | "28P01" => "check user and password in the store's URL, and the server's pg_hba",
         "3D000" => "create the database first",

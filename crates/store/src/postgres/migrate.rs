@@ -2,7 +2,8 @@
 
 use super::connect::Session;
 use super::errors::{self, During};
-use crate::error::name_is_kept;
+use super::read::BOOKKEEPING;
+use crate::error::{name_is_kept, schema_lacks};
 use crate::{ErrorClass, StoreError};
 use std::time::Duration;
 use tidegauge_model::catalog;
@@ -16,7 +17,7 @@ mod embedded {
 pub(super) const SCHEMA_LOCK: &str = "hashtextextended('tidegauge schema ' || current_schema(), 0)";
 
 /// The table in which refinery keeps what was applied.
-const HISTORY: &str = "refinery_schema_history";
+pub(super) const HISTORY: &str = "refinery_schema_history";
 
 /// The longest that all migrations together may take.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -28,7 +29,11 @@ const LOCK_WAIT: &str = "set lock_timeout = '60s'; set statement_timeout = 0";
 /// settings are changed: it is not to be kept.
 pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
     let doing = "migrating the tables";
-    if applied_version(session).await? == newest() {
+    let applied = applied_version(session).await?;
+    if !session.manages_schema {
+        return check(session, doing, applied).await;
+    }
+    if applied == newest() {
         return Ok(());
     }
     session.batch(doing, LOCK_WAIT).await?;
@@ -97,6 +102,50 @@ async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
         }
     }
     Ok(applied.first().map_or(0, |row| row.get(0)))
+}
+
+/// Whether a schema that somebody else manages is of this version, and the role has the rights that
+/// steps need.
+async fn check(session: &mut Session, doing: &str, applied: i32) -> Result<(), StoreError> {
+    if applied < newest() {
+        let version = |version: i32| u32::try_from(version).unwrap_or(0);
+        return Err(schema_lacks(doing, version(applied), version(newest())));
+    }
+    let lacking = "with tables as (
+                       select name from unnest($1::text[]) as v(name)
+                       union all select 'm_' || name from measurement
+                       union all select name from partition)
+                   select t.name, string_agg(r.name, ', ' order by r.name)
+                   from tables t cross join unnest('{INSERT,SELECT,UPDATE}'::text[]) as r(name)
+                   where not coalesce(
+                       has_table_privilege(to_regclass(quote_ident(t.name)), r.name), false)
+                   group by t.name order by t.name limit 5";
+    let rows = session.query(doing, lacking, &[&BOOKKEEPING]).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let lacking: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{} on {}", row.get::<_, &str>(1), row.get::<_, &str>(0)))
+        .collect();
+    Err(StoreError::new(doing, ErrorClass::Outage)
+        .caused_by(format!("the role lacks {}", lacking.join("; "))))
+}
+
+/// Number, name, text and checksum of each migration.
+pub(super) fn texts() -> Vec<(i32, String, String, String)> {
+    let runner = embedded::migrations::runner();
+    let mut texts: Vec<_> = runner
+        .get_migrations()
+        .iter()
+        .map(|known| {
+            let (name, sql) = (known.name().to_owned(), known.sql().unwrap_or_default());
+            let checksum = known.checksum().to_string();
+            (known.version(), name, sql.to_owned(), checksum)
+        })
+        .collect();
+    texts.sort_unstable();
+    texts
 }
 
 /// Refuses to bring a database up to date that has a measurement of a name that is kept now.

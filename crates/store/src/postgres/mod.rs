@@ -2,10 +2,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `url`, `tls`, `connect` | from a URL to a connection, deadlines |
+//! | `url`, `tls`, `connect`, `pooler` | from a URL to a connection, deadlines |
 //! | `errors`, `values` | SQLSTATE to whose fault; names, times, JSON |
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
+//! | `schema_text` | all of that as SQL, for an administrator |
 //! | `apply`, `copy`, `staging`, `bookkeeping`, `dead_letters` | the step |
 //! | `settle`, `upkeep` | settled partitions, retention |
 //! | `read`, `account` | queries |
@@ -21,8 +22,10 @@ mod dead_letters;
 mod errors;
 mod migrate;
 mod partitions;
+mod pooler;
 mod read;
 mod schema;
+mod schema_text;
 mod series;
 mod settle;
 mod staging;
@@ -65,6 +68,8 @@ pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Read
     let target = url::Target::parse(url, options)?;
     Ok(Arc::new(read::PostgresReader::new(target)))
 }
+
+pub use schema_text::schema_sql;
 
 /// A writer. Every call takes the connection out and gives it back when all went well.
 struct PostgresStore {
@@ -120,6 +125,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
         let mut session = self.link.take().await?;
+        pooler::refuse_transaction_mode(&session, &self.link).await?;
         migrate::migrate(&mut session).await
     }
 
@@ -194,7 +200,10 @@ impl Store for PostgresStore {
 
     async fn housekeep(&mut self) -> Result<(), StoreError> {
         let mut session = self.link.take().await?;
-        self.applier.partitions.housekeep(&mut session).await?;
+        // Summaries of indexes, new partitions and views are for the owner of the tables.
+        if session.manages_schema {
+            self.applier.partitions.housekeep(&mut session).await?;
+        }
         self.link.keep(session);
         self.finish().await
     }
@@ -207,12 +216,18 @@ impl Store for PostgresStore {
     // The sessions of these two have other settings than the steps want: they are not kept.
     async fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport, StoreError> {
         let mut session = self.link.take().await?;
-        settle::settle(&mut session, request).await
+        match session.manages_schema {
+            true => settle::settle(&mut session, request).await,
+            false => Ok(SettleReport::default()),
+        }
     }
 
     async fn retain(&mut self, request: &RetentionRequest) -> Result<RetentionReport, StoreError> {
         let mut session = self.link.take().await?;
-        upkeep::retain(&mut session, request).await
+        match session.manages_schema {
+            true => upkeep::retain(&mut session, request).await,
+            false => Ok(RetentionReport::default()),
+        }
     }
 
     async fn dead_letters(

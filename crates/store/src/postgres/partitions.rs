@@ -114,6 +114,16 @@ impl Partitions {
             return Ok(());
         }
         let doing = format!("making a partition of {name}");
+        if !session.manages_schema {
+            let (table, time) = (data_table(name), time_literal(time_us));
+            return Err(errors::unexpected(
+                doing,
+                format!(
+                    "no partition of {table} holds {time}, and `store.manage_schema` is false: have \
+                     tidegauge_make_partitions(from, to) make the days that are missing"
+                ),
+            ));
+        }
         begin_schema_change(session, &doing).await?;
         // Another writer may have been first.
         self.load(session, measurement).await?;

@@ -16,7 +16,7 @@ use tidegauge_model::{Kind, Value, ValueType};
 use tokio_postgres::Row;
 
 /// The bookkeeping tables, whose sizes are counted with those of the partitions.
-const BOOKKEEPING: &[&str] = &[
+pub(super) const BOOKKEEPING: &[&str] = &[
     "dead_letter",
     "dead_letter_removed",
     "field",

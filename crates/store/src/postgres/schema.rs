@@ -62,17 +62,26 @@ pub(super) async fn ensure(
         let limits = &catalog.limits;
         let known = match stored.remove(name) {
             Some(known) if suffices(&known, need, limits) => Some(known),
+            known if !session.manages_schema => adopt(session, name, need, known).await?,
             _ => make(session, name, need, limits).await?,
         };
         let Some(known) = known else {
-            catalog.learn_measurement(name.to_owned(), Err(Reason::TooManyMeasurements));
+            let reason = match session.manages_schema {
+                true => Reason::TooManyMeasurements,
+                false => Reason::NotInSchema,
+            };
+            catalog.learn_measurement(name.to_owned(), Err(reason));
             continue;
         };
         let mut refused = match catalog.measurement(name) {
             Some(Ok(before)) => before.refused.clone(),
             _ => BTreeMap::new(),
         };
-        refused.extend(missing_fields(&known.fields, need, limits).1);
+        let (missing, unfit) = missing_fields(&known.fields, need, limits);
+        refused.extend(unfit);
+        // What is still missing was not made, because it is not ours to make.
+        let missing = missing.into_iter().map(|(name, _)| name.to_owned());
+        refused.extend(missing.map(|name| (name, Reason::NotInSchema)));
         refused.retain(|name, _| !known.fields.iter().any(|field| field.name == *name));
         let measurement = Measurement {
             id: known.id,
@@ -184,6 +193,39 @@ async fn load(
     Ok(stored)
 }
 
+/// Takes a measurement as it is, where the schema is managed by somebody else. Tags are only rows:
+/// they are noted, and stand in `series.tags`.
+async fn adopt(
+    session: &mut Session,
+    name: &str,
+    need: &MeasurementNeed,
+    known: Option<Stored>,
+) -> Result<Option<Stored>, StoreError> {
+    let doing = format!("looking at the table of {name}");
+    let Some(mut known) = known else {
+        return Ok(None);
+    };
+    if need.keyed && !known.keyed {
+        return Err(errors::unexpected(
+            doing,
+            format!(
+                "a source without sequences feeds {name}, whose partitions need unique indexes for \
+                 that, and `store.manage_schema` is false: have tidegauge_make_keyed('{name}') run"
+            ),
+        ));
+    }
+    if !known.has_tags(need) {
+        let tags: Vec<&String> = need.tags.iter().collect();
+        let insert = "insert into tag (measurement_id, name)
+                      select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
+        session.execute(&doing, insert, &[&known.id, &tags]).await?;
+        known.tags.extend(need.tags.iter().cloned());
+        known.tags.sort();
+        known.tags.dedup();
+    }
+    Ok(Some(known))
+}
+
 /// Makes what is missing of a measurement; `None` when it would be one too many.
 async fn make(
     session: &mut Session,
@@ -248,6 +290,14 @@ async fn create(session: &mut Session, doing: &str, name: &str) -> Result<i32, S
     Ok(row.get(0))
 }
 
+pub(super) const fn sql_type(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Float => "double precision",
+        ValueType::Bool => "boolean",
+        ValueType::Text => "text",
+    }
+}
+
 /// Adds columns, in one statement, and their rows.
 async fn add_fields(
     session: &mut Session,
@@ -265,11 +315,7 @@ async fn add_fields(
     let columns: Vec<String> = fields
         .iter()
         .map(|(name, value_type)| {
-            let sql_type = match value_type {
-                ValueType::Float => "double precision",
-                ValueType::Bool => "boolean",
-                ValueType::Text => "text",
-            };
+            let sql_type = sql_type(*value_type);
             format!("add column {} {sql_type}", quoted(name))
         })
         .collect();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// `application_id` of our files: "Tide" in ASCII (<https://sqlite.org/pragma.html>).
-const APPLICATION_ID: i32 = 0x5469_6465;
+pub(super) const APPLICATION_ID: i32 = 0x5469_6465;
 
 /// The longest to wait for another process' transaction.
 const LONGEST_BUSY: Duration = Duration::from_secs(5);
@@ -22,6 +22,8 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     /// The longest that one job may take.
     pub(super) deadline: Duration,
+    /// Whether tables, columns and views are made.
+    pub(super) manages_schema: bool,
     busy: Duration,
 }
 
@@ -41,6 +43,7 @@ impl File {
         Self {
             path,
             deadline: options.connect_deadline + options.statement_deadline,
+            manages_schema: options.manage_schema,
             busy: options.statement_deadline.min(LONGEST_BUSY),
         }
     }

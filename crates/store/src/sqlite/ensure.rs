@@ -16,6 +16,8 @@ use tidegauge_model::{Kind, Limits, Name, Reason, ValueType, catalog};
 pub(super) struct Request {
     needs: Requirements,
     limits: Limits,
+    /// Whether tables, columns and views are made.
+    manages_schema: bool,
     /// Fields that were refused before, by measurement.
     refused: HashMap<String, BTreeMap<String, Reason>>,
 }
@@ -29,12 +31,13 @@ pub(super) struct Learned {
 }
 
 impl Request {
-    pub(super) fn new(needs: &Requirements, catalog: &Catalog) -> Self {
+    pub(super) fn new(needs: &Requirements, catalog: &Catalog, manages_schema: bool) -> Self {
         let known = catalog.measurements();
         let refused = known.filter(|known| !known.refused.is_empty());
         Self {
             needs: needs.clone(),
             limits: catalog.limits.clone(),
+            manages_schema,
             refused: refused
                 .map(|known| (known.name.clone(), known.refused.clone()))
                 .collect(),
@@ -128,6 +131,7 @@ fn ensure_measurement(
     let is_new = stored.is_none();
     let mut measurement = match stored {
         Some(measurement) => measurement,
+        None if !request.manages_schema => return Ok(Err(Reason::NotInSchema)),
         None if measurements(transaction)? >= request.limits.measurements => {
             return Ok(Err(Reason::TooManyMeasurements));
         }
@@ -143,9 +147,9 @@ fn ensure_measurement(
         )?;
         measurement.keyed = true;
     }
-    let fields_are_new = add_fields(transaction, &request.limits, need, &mut measurement)?;
+    let fields_are_new = add_fields(transaction, request, need, &mut measurement)?;
     let tags_are_new = add_tags(transaction, need, &mut measurement)?;
-    if is_new || fields_are_new || tags_are_new {
+    if request.manages_schema && (is_new || fields_are_new || tags_are_new) {
         transaction.execute_batch(&tables::create_view(&measurement))?;
         tracing::debug!(measurement = name, "made the view anew");
     }
@@ -220,10 +224,11 @@ fn insert_measurement(
 /// Adds the fields that are missing; true when there were any.
 fn add_fields(
     transaction: &Transaction<'_>,
-    limits: &Limits,
+    request: &Request,
     need: &MeasurementNeed,
     measurement: &mut Measurement,
 ) -> rusqlite::Result<bool> {
+    let limits = &request.limits;
     let built_in = catalog::measurement(&measurement.name);
     let most = limits.fields_per_measurement.min(tables::MOST_FIELDS);
     let mut missing: Vec<(&String, &ValueType)> = need
@@ -241,6 +246,7 @@ fn add_fields(
         let refusal = match name.as_str() {
             name if Name::check(name).is_err() => Some(Reason::BadName),
             name if catalog::RESERVED_FIELDS.contains(&name) => Some(Reason::ReservedName),
+            _ if !request.manages_schema => Some(Reason::NotInSchema),
             _ if measurement.fields.len() >= most => Some(Reason::TooManyFields),
             _ => None,
         };

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tidegauge_model::catalog;
 
 /// The migrations; the first one has version 1. Those that were released never change.
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     (
         "bookkeeping",
         include_str!("../../migrations/sqlite/V1__bookkeeping.sql"),
@@ -26,7 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 /// Where it is kept what was applied.
-const HISTORY: &str = "create table if not exists \"tidegauge_migration\" (
+pub(super) const HISTORY: &str = "create table if not exists \"tidegauge_migration\" (
     \"version\" integer primary key,
     \"name\" text not null,
     \"checksum\" text not null,
@@ -116,7 +116,7 @@ fn note(connection: &Connection, version: u32, name: &str, checksum: &str) -> ru
     Ok(())
 }
 
-fn checksum(sql: &str) -> String {
+pub(super) fn checksum(sql: &str) -> String {
     let digest = Sha256::digest(sql.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

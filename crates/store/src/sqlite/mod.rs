@@ -29,6 +29,7 @@ mod migrate;
 mod queries;
 mod reader;
 mod retention;
+mod schema_text;
 mod tables;
 mod writer;
 
@@ -53,6 +54,8 @@ pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Read
     let file = connection::File::new(path(url)?, options);
     Ok(Arc::new(reader::SqliteReader::new(file)))
 }
+
+pub use schema_text::schema_sql;
 
 fn path(url: &StoreUrl) -> Result<PathBuf, StoreError> {
     let rest = url.rest();

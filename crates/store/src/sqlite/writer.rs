@@ -207,10 +207,11 @@ impl SqliteStore {
 #[async_trait::async_trait]
 impl Store for SqliteStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
-        self.run(Role::Migrate, |file, connection| {
-            migrate::migrate(file, connection)
-        })
-        .await
+        match self.file.manages_schema {
+            true => self.run(Role::Migrate, migrate::migrate).await,
+            // Opening it looks at its version.
+            false => self.run(Role::Write, |_, _| Ok(())).await,
+        }
     }
 
     async fn positions(
@@ -252,7 +253,7 @@ impl Store for SqliteStore {
         needs: &Requirements,
         catalog: &mut Catalog,
     ) -> Result<(), StoreError> {
-        let request = Request::new(needs, catalog);
+        let request = Request::new(needs, catalog, self.file.manages_schema);
         let learned: Learned = self
             .run_doing("making tables and series in", move |connection| {
                 ensure(connection, &request)

@@ -1,6 +1,9 @@
 //! The conformance suite on PostgreSQL, and what only a server can do.
 
 mod outages;
+mod pooler;
+mod provoked;
+mod rights;
 mod settling;
 mod tables;
 mod tls;
@@ -150,6 +153,10 @@ impl Subject for PostgresDatabase {
             "delete from refinery_schema_history where version > 1",
         ];
         statements.map(str::to_owned).to_vec()
+    }
+
+    fn partitions_sql(&self) -> Option<String> {
+        Some("select tidegauge_make_partitions('2026-11-20', '2026-11-20')".to_owned())
     }
 
     /// The step waits for the lock of its position when the server ends its connection.

@@ -1,6 +1,6 @@
 //! The conformance suite on SQLite, and what only a file can do.
 
-use crate::conformance::building::{BEGIN_US, Writer, point, source, stored};
+use crate::conformance::building::{BEGIN_US, Writer, moved, point, source, stored};
 use crate::conformance::{Subject, conformance};
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -288,6 +288,23 @@ async fn readers_do_not_hold_up_the_writer() {
         .await
         .expect("does not wait for the long read");
     assert_eq!(stored(&reader, "load").await.len(), 40);
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_dropped_is_an_outage() {
+    let subject = start().await;
+    let mut writer = Writer::open(&subject).await;
+    let points = [point("load", 0).field("load1", 1.0)];
+    let step = writer.step(vec![moved(0..1)], &points).await;
+    subject.execute("drop view load; drop table m_load").await;
+    let error = writer.store.apply(&step).await.expect_err("no table");
+    assert_eq!(error.class(), ErrorClass::Outage);
+    assert!(
+        format!("{error:?}").contains("no such table: m_load"),
+        "{error:?}"
+    );
+    assert!(error.is_certainly_rolled_back());
+    assert_eq!(writer.position(0).await, Some(0));
 }
 
 async fn start() -> SqliteFile {

@@ -16,6 +16,7 @@ pub(crate) mod refusals;
 pub(crate) mod retention;
 pub(crate) mod schema;
 pub(crate) mod steps;
+pub(crate) mod unmanaged;
 pub(crate) mod values;
 
 use std::sync::Arc;
@@ -52,6 +53,12 @@ pub(crate) trait Subject: Send + Sync + Sized {
 
     /// Applies `step` with a store of its own, whose answer to COMMIT is lost.
     async fn apply_cut_after_commit(&self, step: &Step);
+
+    /// SQL by which an administrator makes the partitions of the days around the cases' points, where
+    /// the database has partitions.
+    fn partitions_sql(&self) -> Option<String> {
+        None
+    }
 
     /// An identifier, quoted as the database has it.
     fn quoted(&self, name: &str) -> String {
@@ -130,6 +137,11 @@ macro_rules! conformance {
             reserved_names_are_refused,
             limits_are_kept,
             what_is_stored_survives_reopening,
+        ] }
+        conformance! { $subject, unmanaged: [
+            the_printed_schema_is_the_one_that_is_needed,
+            what_is_not_in_it_is_refused_with_that_reason,
+            tables_that_are_not_there_are_waited_for,
         ] }
         conformance! { $subject, hosts: [
             two_agents_of_one_name_stay_apart,

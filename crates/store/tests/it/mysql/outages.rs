@@ -2,11 +2,17 @@
 
 use super::{DEADLINE, Held, MysqlDatabase, User, chain, store_at, store_url};
 use crate::conformance::Subject;
-use crate::conformance::building::{Writer, moved, point, source};
+use crate::conformance::account::ledger_change;
+use crate::conformance::building::{
+    Writer, as_rows, committed, dead_letter, moved, point, source, stored,
+};
+use mysql_async::prelude::Queryable;
 use std::time::Duration;
 use testkit::proxy::Proxy;
+use tidegauge_model::{Limits, Reason};
 use tidegauge_store::{
-    Applied, ErrorClass, OpenOptions, StoreError, StoreUrl, open_reader, open_store,
+    Applied, Catalog, ErrorClass, LedgerRow, OpenOptions, StoreError, StoreUrl, open_reader,
+    open_store, schema_sql,
 };
 use tidegauge_testkit as testkit;
 
@@ -161,4 +167,119 @@ async fn a_server_that_falls_silent_is_an_outage_within_the_deadline() {
         },
     ];
     assert!(outcomes.contains(&applied), "{applied:?}");
+}
+
+/// Select, insert and update are enough where somebody else made the tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_rights_on_the_schema_stores_into_tables_of_others() {
+    let Some(database) = MysqlDatabase::start("rights").await else {
+        return;
+    };
+    database.query(&schema_sql(&database.url()).expect("a script"));
+    let user = User::create(&database, "select, insert, update");
+    let options = OpenOptions {
+        manage_schema: false,
+        ..OpenOptions::default()
+    };
+    let mut store = open_store(&user.url(), &options).expect("opened");
+    store.migrate().await.expect("nothing is missing");
+    let begun = store.positions(&source(), &[(0, 0)]).await;
+    begun.expect("positions");
+    let mut writer = Writer {
+        store,
+        catalog: Catalog::new(Limits::default()),
+    };
+    let points = [point("load", 0)
+        .field("load1", 1.0)
+        .tag("new", "tag")
+        .keyed()];
+    let mut step = writer.step(vec![moved(0..1)], &points).await;
+    step.dead_letters = vec![dead_letter(0, None, Reason::Syntax)];
+    let applied = writer.store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(1, 0));
+    let again = writer.apply(1..2, &points).await.expect("applied");
+    assert_eq!(again, committed(0, 1));
+    writer.store.housekeep().await.expect("housekeeping");
+    assert_eq!(stored(&database.reader(), "load").await, as_rows(&points));
+
+    let other = [point("other", 0).field("x", 1.0)];
+    writer.ensure(&other).await;
+    let refused = writer.catalog.measurement("other").expect("learned");
+    assert_eq!(refused, &Err(Reason::NotInSchema));
+    // One that may make no tables, but is told to.
+    let mut managing = store_at(&user.url());
+    let needs = crate::conformance::building::requirements(&other);
+    let mut catalog = Catalog::new(Limits::default());
+    let error = managing.ensure(&needs, &mut catalog).await;
+    assert_outage(
+        &error.expect_err("no right"),
+        "1142",
+        "CREATE command denied",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_victim_of_a_deadlock_and_one_connection_too_many_try_again() {
+    let Some(database) = MysqlDatabase::start("deadlock").await else {
+        return;
+    };
+    let mut writer = Writer::open(&database).await;
+    let mut first = writer.step(vec![moved(0..1)], &[]).await;
+    let agents = (0..40).map(|n| format!("agent-{n:02}"));
+    first.ledger = agents
+        .map(|agent| ledger_change(&agent, 7, LedgerRow::default()))
+        .collect();
+    let applied = writer.store.apply(&first).await.expect("applied");
+    assert_eq!(applied, committed(0, 0));
+    let mut step = writer.step(vec![moved(1..2)], &[]).await;
+    step.ledger = vec![first.ledger[0].clone()];
+    step.ledger[0].expected_version = 1;
+    step.ledger[0].row.version = 2;
+    // The step has its position and waits for the ledger row; we changed that and many others, so
+    // that undoing the step is less work, and want the position.
+    let change = "update ledger set conflicts = conflicts + 1";
+    let (mut connection, url) = (connect(&database).await, database.url());
+    let mut store = store_at(&url);
+    for sql in ["start transaction", change] {
+        connection.query_drop(sql).await.expect("changed");
+    }
+    let both = async {
+        let waits = "select 1 from information_schema.innodb_trx where trx_state = 'LOCK WAIT'
+                     and trx_mysql_thread_id in (select id from information_schema.processlist
+                                                 where db = database())";
+        let waiting = async || database.query(waits).first().map(|_| ());
+        testkit::eventually_async(DEADLINE, "the step waits", waiting).await;
+        let want = "select * from position for update";
+        connection
+            .query_drop(want)
+            .await
+            .expect("the step gave way");
+    };
+    let (applied, ()) = tokio::join!(store.apply(&step), both);
+    let error = applied.expect_err("the victim");
+    assert_outage(&error, "1213", "eadlock");
+    assert!(error.is_certainly_rolled_back());
+    connection
+        .query_drop("rollback")
+        .await
+        .expect("rolled back");
+    connection.disconnect().await.expect("disconnected");
+    let applied = store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(0, 0));
+
+    let user = User::create(&database, "select");
+    database.query(&format!(
+        "grant usage on *.* to {}@'%' with max_user_connections 1",
+        user.name
+    ));
+    let mut one = store_at(&user.url());
+    one.known_positions(&source()).await.expect("the first");
+    assert_outage(&refusal(&user.url()).await, "1226", "max_user_connections");
+}
+
+async fn connect(database: &MysqlDatabase) -> mysql_async::Conn {
+    let options = mysql_async::Opts::from_url(&database.database.url).expect("a URL");
+    let options = mysql_async::OptsBuilder::from_opts(options).prefer_socket(false);
+    let connected = mysql_async::Conn::new(options).await;
+    connected.expect("connected")
 }

@@ -114,7 +114,7 @@ async fn a_role_that_owns_its_schema_is_enough_and_one_without_rights_waits() {
 }
 
 /// A subject that is only a URL, for a writer.
-struct OtherUrl(StoreUrl);
+pub(super) struct OtherUrl(pub(super) StoreUrl);
 
 #[async_trait::async_trait]
 impl Subject for OtherUrl {
