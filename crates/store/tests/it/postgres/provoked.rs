@@ -74,7 +74,7 @@ async fn serialization_timeouts_and_shutdowns_are_waited_out() {
 
     database.query(
         "create or replace function fail() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(60); return new; end $$",
+         $$ begin perform pg_sleep_for('1 minute'); return new; end $$",
     );
     let options = OpenOptions {
         statement_deadline: Duration::from_secs(1),
