@@ -27,5 +27,7 @@ pub use error::AgentError;
 pub use roots::HostRoots;
 pub use runners::CollectorFailure;
 pub use settings::{CollectSettings, PublishSettings};
-pub use status::{AgentFigures, AgentStatus, PublishState, SpoolFigures, describe_metrics};
+pub use status::{
+    AgentFigures, AgentStatus, METRICS, PublishState, SpoolFigures, describe_metrics,
+};
 pub use writer::Writer;

@@ -2,6 +2,9 @@
 //! metrics. Not a history: that is in the measurements `agent` and `collector`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use tidegauge_model::{Metric, MetricKind};
+
+use Metric as M;
 
 /// The agent's status; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -87,74 +90,34 @@ impl AgentStatus {
     }
 }
 
+/// All numbers of the agent in `/metrics`.
+#[rustfmt::skip]
+pub const METRICS: &[Metric] = &[
+    M::counter("tidegauge_agent_collections_total", &[], "Collections that were made."),
+    M::counter("tidegauge_agent_missed_ticks_total", &[], "Collections and checks that were due and not begun."),
+    M::counter("tidegauge_agent_collector_failures_total", &["collector", "reason"], "Collector runs that failed, by collector and reason."),
+    M::counter("tidegauge_agent_checks_total", &["reason"], "Checks that ended, by reason."),
+    M::counter("tidegauge_agent_clock_jumps_total", &[], "Jumps of the wall clock that were noticed."),
+    M::counter("tidegauge_agent_points_total", &[], "Points that went into the spool."),
+    M::counter("tidegauge_agent_batches_total", &[], "Batches that went into the spool."),
+    M::counter("tidegauge_agent_dropped_batches_total", &["reason"], "Batches that were given up, by reason."),
+    M::counter("tidegauge_agent_left_out_values_total", &[], "Numbers that were left out because they were not finite."),
+    M::counter("tidegauge_agent_published_batches_total", &[], "Batches that the broker acknowledged."),
+    M::counter("tidegauge_agent_publish_failures_total", &[], "Batches that the broker did not take and that are handed over again."),
+    M::gauge("tidegauge_agent_publish_connected", &[], "1 while the broker takes what it is given, else 0."),
+    M::gauge("tidegauge_agent_spool_batches", &[], "Batches that wait in the spool."),
+    M::gauge("tidegauge_agent_spool_bytes", &[], "Bytes that wait in the spool."),
+    M::histogram("tidegauge_agent_collection_duration_seconds", &[], "Duration of a collection."),
+    M::histogram("tidegauge_agent_append_duration_seconds", &[], "Duration of encoding and appending a batch to the spool."),
+];
+
 /// Describes the agent's metrics to the recorder that is installed.
 pub fn describe_metrics() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        "tidegauge_agent_collections_total",
-        "Collections that were made."
-    );
-    describe_counter!(
-        "tidegauge_agent_missed_ticks_total",
-        "Collections and checks that were due and not begun."
-    );
-    describe_counter!(
-        "tidegauge_agent_collector_failures_total",
-        "Collector runs that failed, by collector and reason."
-    );
-    describe_counter!(
-        "tidegauge_agent_checks_total",
-        "Checks that ended, by reason."
-    );
-    describe_counter!(
-        "tidegauge_agent_clock_jumps_total",
-        "Jumps of the wall clock that were noticed."
-    );
-    describe_counter!(
-        "tidegauge_agent_points_total",
-        "Points that went into the spool."
-    );
-    describe_counter!(
-        "tidegauge_agent_batches_total",
-        "Batches that went into the spool."
-    );
-    describe_counter!(
-        "tidegauge_agent_dropped_batches_total",
-        "Batches that were given up, by reason."
-    );
-    describe_counter!(
-        "tidegauge_agent_left_out_values_total",
-        "Numbers that were left out because they were not finite."
-    );
-    describe_counter!(
-        "tidegauge_agent_published_batches_total",
-        "Batches that the broker acknowledged."
-    );
-    describe_counter!(
-        "tidegauge_agent_publish_failures_total",
-        "Batches that the broker did not take and that are handed over again."
-    );
-    describe_gauge!(
-        "tidegauge_agent_publish_connected",
-        "1 while the broker takes what it is given, else 0."
-    );
-    describe_gauge!(
-        "tidegauge_agent_spool_batches",
-        "Batches that wait in the spool."
-    );
-    describe_gauge!(
-        "tidegauge_agent_spool_bytes",
-        Unit::Bytes,
-        "Bytes that wait in the spool."
-    );
-    describe_histogram!(
-        "tidegauge_agent_collection_duration_seconds",
-        Unit::Seconds,
-        "Duration of a collection."
-    );
-    describe_histogram!(
-        "tidegauge_agent_append_duration_seconds",
-        Unit::Seconds,
-        "Duration of encoding and appending a batch to the spool."
-    );
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+        }
+    }
 }

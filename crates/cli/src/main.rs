@@ -4,6 +4,8 @@
 mod commands;
 mod health;
 mod logging;
+#[cfg(test)]
+mod metrics_page;
 mod progress;
 mod serve;
 mod settings;

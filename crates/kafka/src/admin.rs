@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::settings::{check_topic_name, of_config};
 use crate::topic_id::{Description, describe};
@@ -116,10 +117,10 @@ impl Admin {
         for (name, value) in &plan.config {
             topic = topic.set(name, value);
         }
-        let options = AdminOptions::new()
-            .operation_timeout(Some(deadline))
-            .request_timeout(Some(deadline + Duration::from_millis(500)));
-        let results = self.client.create_topics(&[topic], &options).await;
+        let results = self
+            .client
+            .create_topics(&[topic], &options(deadline))
+            .await;
         let results = results.map_err(|error| KafkaError::of_client(what(), admin_error(error)))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(true),
@@ -148,6 +149,50 @@ impl Admin {
             partitions,
             created: false,
         }))
+    }
+
+    /// Deletes a topic with all its messages. It may be known of for a moment longer.
+    ///
+    /// # Errors
+    /// [`KafkaError::TopicMissing`], [`KafkaError::NotAuthorized`], or another refusal.
+    pub async fn delete_topic(&self, topic: &str, deadline: Duration) -> Result<(), KafkaError> {
+        let what = || format!("delete topic {topic}");
+        let failed = |error| KafkaError::of_request(what(), topic, admin_error(error));
+        let results = self
+            .client
+            .delete_topics(&[topic], &options(deadline))
+            .await;
+        match results.map_err(failed)?.into_iter().next() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err((_, code))) => Err(failed(ClientError::AdminOp(code))),
+            None => Err(KafkaError::Timeout { what: what() }),
+        }
+    }
+
+    /// Deletes the messages of a partition that are before an offset, as retention does.
+    ///
+    /// # Errors
+    /// [`KafkaError::TopicMissing`], [`KafkaError::NotAuthorized`], or another refusal.
+    pub async fn delete_before(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        deadline: Duration,
+    ) -> Result<(), KafkaError> {
+        let what = || format!("delete messages of {topic}[{partition}] before {offset}");
+        let failed = |error| KafkaError::of_request(what(), topic, admin_error(error));
+        let mut before = TopicPartitionList::new();
+        before
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .map_err(failed)?;
+        let deleted = self.client.delete_records(&before, &options(deadline));
+        let deleted = deleted.await.map_err(failed)?;
+        let elements = deleted.elements();
+        elements
+            .iter()
+            .try_for_each(|at| at.error())
+            .map_err(failed)
     }
 
     /// First and next offset of every partition of a topic.
@@ -201,6 +246,12 @@ impl Admin {
         })
         .await
     }
+}
+
+fn options(deadline: Duration) -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(deadline))
+        .request_timeout(Some(deadline + Duration::from_millis(500)))
 }
 
 fn remaining(end: Instant) -> Duration {

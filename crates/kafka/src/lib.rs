@@ -22,8 +22,8 @@ mod topic_id;
 
 pub use admin::{Admin, TopicInfo, TopicPlan, Watermark};
 pub use consumer::{
-    Consumer, ConsumerOptions, ENCODING_HEADER, Event, Message, Positions, PositionsError,
-    TopicIdentity,
+    Consumer, ConsumerOptions, ENCODING_HEADER, Event, FetchState, Message, Positions,
+    PositionsError, TopicIdentity,
 };
 pub use error::{DeliveryError, KafkaError, SendError};
 pub use health::BrokerState;

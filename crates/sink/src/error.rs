@@ -34,8 +34,9 @@ pub enum SinkError {
     /// A stored position is not in the log any more.
     #[error(
         "reading {topic} partition {partition}: the stored position {stored} is outside of the log, \
-         which goes from {low} to {high}; nothing is skipped by itself: to accept the loss, set \
-         next_offset of this partition to {low} in the table position, and start again"
+         which goes from {low} to {high}: messages were removed before they were read, or the log was \
+         cut; nothing is skipped by itself: to have the gap recorded in the table gap and go on, set \
+         sink.on_lost_messages to skip_and_record and start again"
     )]
     PositionLost {
         /// The topic.

@@ -45,6 +45,11 @@ impl LedgerBook {
         self.known.contains_key(key)
     }
 
+    /// Rows that are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Learns what the database has for these keys; what is not in `rows` is not there.
     pub(crate) fn learn(
         &mut self,

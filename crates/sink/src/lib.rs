@@ -12,6 +12,7 @@ mod bisect;
 mod error;
 mod ledger;
 mod message;
+mod metric_table;
 mod replay;
 mod retry;
 mod run;
@@ -22,9 +23,12 @@ pub mod upkeep;
 
 pub use error::SinkError;
 pub use message::Message;
+pub use metric_table::{METRICS, describe_metrics};
 pub use replay::{Replayed, Replayer};
 pub use run::{Finished, Sink};
-pub use settings::SinkSettings;
-pub use source::{KafkaSource, KafkaSourceSettings, Source, SourceEvent, SpoolSource};
-pub use status::{SinkStatus, StatusReport, describe_metrics};
+pub use settings::{OnLostMessages, SinkSettings};
+pub use source::{
+    KafkaSource, KafkaSourceSettings, PartitionLag, Source, SourceEvent, SourceReport, SpoolSource,
+};
+pub use status::{SinkStatus, StatusReport};
 pub use upkeep::UpkeepSettings;

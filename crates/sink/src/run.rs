@@ -5,15 +5,17 @@
 //! paused (D11). An outage is waited out with the step in hand, for ever (D8).
 
 mod committing;
+mod lost;
 mod packing;
 
 use crate::assemble::Assembler;
 use crate::retry::Backoff;
-use crate::status::{SinkStatus, chain};
+use crate::status::{SinkStatus, chain, phase_took};
 use crate::{Message, SinkError, SinkSettings, Source, SourceEvent};
+use lost::LostPosition;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegauge_model::Clock;
 use tidegauge_store::{ErrorClass, SourceId, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,8 @@ const LOOK_FOR_END: Duration = Duration::from_millis(500);
 
 /// The longest that the store may take at the end for what is no part of a step.
 const FINISH_DEADLINE: Duration = Duration::from_millis(500);
+/// How often it is told how far behind the sink is.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a sink ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,10 @@ pub struct Sink {
     positions: HashMap<(SourceId, i32), i64>,
     waiting: Vec<Message>,
     waiting_bytes: usize,
+    /// Positions outside of their logs, until what waits is committed.
+    lost: Vec<LostPosition>,
     steps: u64,
+    reported: Option<Instant>,
 }
 
 impl Sink {
@@ -89,7 +96,9 @@ impl Sink {
             positions: HashMap::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
+            lost: Vec::new(),
             steps: 0,
+            reported: None,
         }
     }
 
@@ -131,6 +140,9 @@ impl Sink {
             if self.cancel.is_cancelled() {
                 return Err(Leave::Stopped);
             }
+            if self.waiting.is_empty() {
+                self.go_past_lost().await?;
+            }
             if let Some(ends) = &ends
                 && self.waiting.is_empty()
                 && self.is_at_end(ends).await?
@@ -138,15 +150,18 @@ impl Sink {
                 return Ok(Finished::ReachedEnd);
             }
             if self.waiting.is_empty() {
+                let began = Instant::now();
                 let event = tokio::select! {
                     biased;
                     () = self.cancel.cancelled() => return Err(Leave::Stopped),
                     event = self.source.next() => Some(event?),
                     _ = look.tick() => None,
                 };
-                if event.is_none() {
-                    self.status.caught_up(self.clock.now_us());
+                match event {
+                    Some(_) => phase_took("fetch", began.elapsed()),
+                    None => self.status.caught_up(self.clock.now_us()),
                 }
+                self.report();
                 match event {
                     Some(event) => {
                         idle = false;
@@ -161,6 +176,7 @@ impl Sink {
             }
             self.gather().await?;
             if !self.waiting.is_empty() {
+                self.status.has_work(self.clock.now_us());
                 self.steps().await?;
             }
             if self.is_last_cycle() {
@@ -171,7 +187,7 @@ impl Sink {
 
     /// Takes what the source has at once, up to the size of a step (S4).
     async fn gather(&mut self) -> Result<(), Leave> {
-        while self.waiting_bytes < self.settings.step_bytes {
+        while self.waiting_bytes < self.settings.step_bytes && self.lost.is_empty() {
             let Some(event) = self.source.try_next()? else {
                 break;
             };
@@ -202,6 +218,7 @@ impl Sink {
             SourceEvent::Revoked(partitions) => {
                 for (source, partition) in partitions {
                     self.drop_waiting(&source, partition);
+                    self.forget_lost(&source, partition);
                     self.positions.remove(&(source, partition));
                 }
                 self.status.partitions(self.positions.len());
@@ -212,16 +229,13 @@ impl Sink {
                 stored,
                 low,
                 high,
-            } => {
-                let topic = source.label().to_owned();
-                return Err(Leave::Failed(SinkError::PositionLost {
-                    topic,
-                    partition,
-                    stored,
-                    low,
-                    high,
-                }));
-            }
+            } => self.lost(LostPosition {
+                source,
+                partition,
+                stored,
+                low,
+                high,
+            })?,
         }
         Ok(())
     }
@@ -273,11 +287,41 @@ impl Sink {
                     .get(source)
                     .and_then(|known| known.get(partition))
                     .copied();
+                // Another sink may be further on, or the log was cut: then it is for the one that
+                // has the partition to find out.
+                if at > Some(*end) && self.is_behind(source, *partition, at).await? {
+                    remaining += 1;
+                }
             }
             remaining += u64::try_from(end - at.unwrap_or(0)).unwrap_or(0);
         }
         self.status.remaining(remaining);
         Ok(remaining == 0)
+    }
+
+    /// Whether the log of a partition ends before a position.
+    async fn is_behind(
+        &mut self,
+        source: &SourceId,
+        partition: i32,
+        position: Option<i64>,
+    ) -> Result<bool, Leave> {
+        let ends = self.source.ends().await?;
+        let end = ends
+            .iter()
+            .find(|(of, at, _)| of == source && *at == partition);
+        Ok(end.is_some_and(|(_, _, end)| position > Some(*end)))
+    }
+
+    /// Tells how far behind the sink is, now and then.
+    fn report(&mut self) {
+        if self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        let now_us = self.clock.now_us();
+        let report = self.source.report(now_us);
+        self.status.source(now_us, &report);
     }
 
     async fn housekeep(&mut self) {

@@ -5,6 +5,16 @@ use std::time::Duration;
 use tidegauge_model::Limits;
 use tidegauge_wire::{ENCODINGS, Encoding, ForeignSettings};
 
+/// What is done when a stored position is not in the log any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLostMessages {
+    /// The sink ends with an error that says what can be done.
+    #[default]
+    Stop,
+    /// The gap is recorded in the database, told and counted, and reading goes on.
+    SkipAndRecord,
+}
+
 /// How a sink works.
 #[derive(Debug, Clone)]
 pub struct SinkSettings {
@@ -18,6 +28,8 @@ pub struct SinkSettings {
     pub step_points: usize,
     /// Bytes of messages in one step at most, above one message.
     pub step_bytes: usize,
+    /// What is done when a stored position is not in the log any more.
+    pub on_lost_messages: OnLostMessages,
     /// The first pause after an error of the store; doubled up to `retry_longest`.
     pub retry_first: Duration,
     /// The longest pause between two tries.
@@ -39,6 +51,7 @@ impl Default for SinkSettings {
             foreign: Arc::default(),
             step_points: 50_000,
             step_bytes: 8 * 1024 * 1024,
+            on_lost_messages: OnLostMessages::default(),
             retry_first: Duration::from_millis(100),
             retry_longest: Duration::from_secs(5),
             cycles: None,

@@ -1,19 +1,21 @@
-//! What the sink tells of itself: a report for `/healthz` and status lines, numbers for `/metrics`.
+//! What the sink tells of itself: a report for `/healthz` and status lines, and the counting of the
+//! numbers that [`METRICS`](crate::METRICS) describes.
 
-use crate::assemble::Tally;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use crate::assemble::{CacheSizes, Tally};
+use crate::{PartitionLag, SourceReport};
+use metrics::{counter, gauge, histogram};
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidegauge_model::Clock;
-use tidegauge_store::StoreError;
+use tidegauge_store::{Gap, GapReason, SourceId, StoreError};
 
 /// The sink as others see it.
 #[derive(Debug, Default)]
 pub struct SinkStatus(Mutex<StatusReport>);
 
 /// A copy of the status.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct StatusReport {
     /// Committed steps.
     pub steps: u64,
@@ -35,6 +37,24 @@ pub struct StatusReport {
     pub caught_up_us: Option<i64>,
     /// Messages that are still to be applied of those that `until_end` waits for.
     pub remaining: Option<u64>,
+    /// How far behind each partition is.
+    pub lags: Vec<PartitionLag>,
+    /// Why the source cannot be reached, and since when (microseconds since 1970 UTC).
+    pub source_away: Option<(i64, String)>,
+    /// Since when something waits and nothing was committed, microseconds since 1970 UTC.
+    pub waiting_since_us: Option<i64>,
+    /// Positions that were not in the log any more, recorded and gone past.
+    pub gaps: u64,
+    /// The last of them: when (microseconds since 1970 UTC), and what.
+    pub last_gap: Option<(i64, String)>,
+}
+
+impl StatusReport {
+    /// Messages that wait, of all partitions.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.lags.iter().map(|lag| lag.messages).sum()
+    }
 }
 
 impl SinkStatus {
@@ -47,7 +67,8 @@ impl SinkStatus {
     /// Notes that the store is away, and says so when it was not known yet (D8).
     pub fn store_is_away(&self, clock: &dyn Clock, doing: &'static str, error: &StoreError) {
         let text = chain(error);
-        counter!("tidegauge_sink_retries_total", "doing" => doing).increment(1);
+        let reason = error.code().unwrap_or("no_answer").to_owned();
+        counter!("tidegauge_sink_retries_total", "doing" => doing, "reason" => reason).increment(1);
         let mut report = self.lock();
         let since_us = match &report.outage {
             None => {
@@ -83,6 +104,65 @@ impl SinkStatus {
         self.lock().remaining = Some(remaining);
     }
 
+    /// Something waits to be committed.
+    pub(crate) fn has_work(&self, now_us: i64) {
+        self.lock().waiting_since_us.get_or_insert(now_us);
+    }
+
+    /// What the source says of itself.
+    pub(crate) fn source(&self, now_us: i64, told: &SourceReport) {
+        let mut report = self.lock();
+        for gone in &report.lags {
+            if !told.lags.iter().any(|lag| lag.is_of(gone)) {
+                set_lag(gone, 0, Some(0.0));
+            }
+        }
+        for lag in &told.lags {
+            set_lag(lag, lag.messages, lag.seconds);
+        }
+        report.lags.clone_from(&told.lags);
+        report.source_away = told.away.as_ref().map(|why| {
+            let since_us = report.source_away.as_ref().map(|(since_us, _)| *since_us);
+            (since_us.unwrap_or(now_us), why.clone())
+        });
+        if report.lag() > 0 {
+            report.waiting_since_us.get_or_insert(now_us);
+        } else {
+            report.waiting_since_us = None;
+        }
+        counter!("tidegauge_sink_pauses_total").absolute(told.pauses);
+    }
+
+    /// A gap was recorded: says so, and counts it.
+    pub(crate) fn gap(&self, now_us: i64, source: &SourceId, partition: i32, gap: &Gap) {
+        let (from, to, reason) = (gap.from, gap.to, gap.reason.as_str());
+        let what = match gap.reason {
+            GapReason::Retention => "were removed from the log before they were read",
+            GapReason::Truncated => {
+                "were cut off the log after they were read; all of it is read again"
+            }
+        };
+        let text = format!("{source}[{partition}]: offsets {from} to {} {what}", to - 1);
+        tracing::warn!(topic = %source, partition, from, to, reason, "messages are lost: {text}");
+        counter!("tidegauge_sink_gaps_total", "reason" => reason).increment(1);
+        let lost = u64::try_from(to - from).unwrap_or(0);
+        counter!("tidegauge_sink_gap_messages_total", "reason" => reason).increment(lost);
+        let mut report = self.lock();
+        report.gaps += 1;
+        report.last_gap = Some((now_us, text));
+    }
+
+    pub(crate) fn cached(&self, sizes: CacheSizes) {
+        let CacheSizes {
+            hosts,
+            series,
+            ledger,
+        } = sizes;
+        for (what, entries) in [("hosts", hosts), ("series", series), ("ledger", ledger)] {
+            gauge!("tidegauge_sink_cached", "what" => what).set(entries as f64);
+        }
+    }
+
     pub(crate) fn committed(&self, now_us: i64, rows: u64, duplicates: u64, tally: &Tally) {
         let dead_letters: u64 = tally.dead_letters.values().sum();
         let mut report = self.lock();
@@ -91,6 +171,7 @@ impl SinkStatus {
         report.dead_letters += dead_letters;
         report.duplicates += duplicates + tally.repeated_points;
         report.committed_us = Some(now_us);
+        report.waiting_since_us = None;
         report.newest_us = report.newest_us.max(tally.newest_us);
         drop(report);
         counter!("tidegauge_sink_steps_total").increment(1);
@@ -118,6 +199,17 @@ impl SinkStatus {
     }
 }
 
+fn set_lag(of: &PartitionLag, messages: u64, seconds: Option<f64>) {
+    let labels = [
+        ("topic", of.source.label().to_owned()),
+        ("partition", of.partition.to_string()),
+    ];
+    gauge!("tidegauge_sink_lag_messages", &labels).set(messages as f64);
+    if let Some(seconds) = seconds {
+        gauge!("tidegauge_sink_lag_seconds", &labels).set(seconds);
+    }
+}
+
 pub(crate) fn phase_took(phase: &'static str, took: Duration) {
     histogram!("tidegauge_sink_phase_seconds", "phase" => phase).record(took.as_secs_f64());
 }
@@ -136,75 +228,4 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Tells the recorder what the sink's numbers mean; call it once.
-pub fn describe_metrics() {
-    describe_counter!("tidegauge_sink_steps_total", "Committed steps");
-    describe_counter!("tidegauge_sink_rows_total", "Rows that were stored");
-    describe_counter!("tidegauge_sink_values_total", "Values in accepted points");
-    describe_counter!(
-        "tidegauge_sink_messages_total",
-        "Messages that were applied"
-    );
-    describe_counter!(
-        "tidegauge_sink_bytes_total",
-        "Bytes of the messages that were applied"
-    );
-    describe_counter!(
-        "tidegauge_sink_left_out_values_total",
-        "Values that were not finite"
-    );
-    describe_counter!(
-        "tidegauge_sink_conflicts_total",
-        "Batches of a known sequence with younger samples, stored"
-    );
-    describe_counter!(
-        "tidegauge_sink_duplicate_batches_total",
-        "Batches that came again"
-    );
-    describe_counter!(
-        "tidegauge_sink_duplicate_points_total",
-        "Points that came again and were not stored twice"
-    );
-    describe_counter!(
-        "tidegauge_sink_dead_letters_total",
-        "Dead letters by reason"
-    );
-    describe_counter!(
-        "tidegauge_sink_retries_total",
-        "Tries that failed by what was done"
-    );
-    describe_counter!(
-        "tidegauge_sink_fenced_steps_total",
-        "Steps thrown away because the stored position was another"
-    );
-    describe_counter!(
-        "tidegauge_sink_removed_rows_total",
-        "Rows that were older than they are kept; estimated where whole partitions go"
-    );
-    describe_counter!(
-        "tidegauge_sink_removed_dead_letters_total",
-        "Dead letters that were too old or too many bytes, by reason and bound"
-    );
-    describe_counter!(
-        "tidegauge_sink_settled_partitions_total",
-        "Partitions that were settled"
-    );
-    describe_counter!(
-        "tidegauge_sink_settled_duplicates_total",
-        "Repeated rows that settling left out"
-    );
-    describe_gauge!(
-        "tidegauge_sink_partitions",
-        "Partitions that are this sink's"
-    );
-    describe_gauge!(
-        "tidegauge_sink_newest_sample_age_seconds",
-        "Age of the youngest sample of the last step when it was committed"
-    );
-    describe_histogram!(
-        "tidegauge_sink_phase_seconds",
-        "Seconds that a step's phase took"
-    );
 }

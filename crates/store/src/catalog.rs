@@ -151,6 +151,8 @@ pub struct Catalog {
 impl Catalog {
     /// Series kept in each of the two generations.
     pub const GENERATION: usize = 500_000;
+    /// Hosts that are kept; when there are more, all are asked anew.
+    const MOST_HOSTS: usize = 200_000;
 
     /// An empty catalog with these limits.
     #[must_use]
@@ -172,8 +174,18 @@ impl Catalog {
         self.hosts.get(identity)
     }
 
+    /// Hosts that are known now.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Learns a host.
     pub fn learn_host(&mut self, identity: String, host: KnownHost) {
+        // Far more than one step can name, so that asking for a step's hosts comes to an end.
+        if self.hosts.len() >= Self::MOST_HOSTS {
+            self.hosts.clear();
+        }
         self.hosts.insert(identity, host);
     }
 

@@ -15,7 +15,9 @@
 //! 6. A step that does away with dead letters ([`Step::resolves`]) takes each of them out in the
 //!    same transaction, or is [`Applied::Fenced`]. Of several dead letters of one message the one of
 //!    the lowest number holds its bytes; who takes that one out hands them to the next.
-//! 7. Points with one (series, time) in a measurement that is `keyed` make one row; the others
+//! 7. Gaps ([`Step::gaps`]) are noted in the same transaction as the moves that go past them, and only
+//!    then; the same gap noted twice is one row. Such a move may go backwards.
+//! 8. Points with one (series, time) in a measurement that is `keyed` make one row; the others
 //!    are counted in [`Applied::Committed`] and in their partition's bookkeeping.
 
 use crate::{

@@ -11,6 +11,7 @@ mod ledger;
 mod letters;
 pub mod mysql;
 mod open;
+mod phases;
 pub mod postgres;
 mod reader;
 mod rows;
@@ -34,7 +35,9 @@ pub use reader::{
     SeriesBuckets, SeriesFilter, SeriesInfo, SeriesRows, StoreSummary,
 };
 pub use rows::{Cell, RowBlock, RowKey, RowOrigin};
-pub use step::{DeadLetter, DeadLetterFilter, DeadLetterRow, PositionMove, SourceId, Step};
+pub use step::{
+    DeadLetter, DeadLetterFilter, DeadLetterRow, Gap, GapReason, PositionMove, SourceId, Step,
+};
 pub use upkeep::{
     PostponedPartition, RemovedRows, RetentionReport, RetentionRequest, SettleReport,
     SettleRequest, SettledPartition,

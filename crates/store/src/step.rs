@@ -107,6 +107,39 @@ pub struct DeadLetter {
     pub payload: Bytes,
 }
 
+/// Why messages that were in the log cannot be read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// They were removed before they were read.
+    Retention,
+    /// The end of the log was cut. They had been applied; what came after them nobody knows.
+    Truncated,
+}
+
+impl GapReason {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// Offsets that were in the log and cannot be read any more, found out when a position was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Index into [`Step::moves`]: source and partition.
+    pub slot: u32,
+    /// The first offset that is missing.
+    pub from: i64,
+    /// The offset after the last.
+    pub to: i64,
+    /// Why.
+    pub reason: GapReason,
+}
+
 /// What the sink commits at once.
 #[derive(Debug, Clone, Default)]
 pub struct Step {
@@ -119,6 +152,8 @@ pub struct Step {
     pub dead_letters: Vec<DeadLetter>,
     /// Ledger rows to be written.
     pub ledger: Vec<LedgerChange>,
+    /// What is missing of the log, told with the move that goes past it.
+    pub gaps: Vec<Gap>,
     /// Numbers of dead letters that this step does away with, each once. If one of them is not
     /// there any more the step is [`Applied::Fenced`](crate::Applied::Fenced): somebody else
     /// replayed or deleted it.

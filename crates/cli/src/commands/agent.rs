@@ -136,7 +136,7 @@ fn health(status: AgentStatus) -> Health {
     })
 }
 
-fn line(status: AgentStatus) -> impl Fn() -> String + Send {
+fn line(status: AgentStatus) -> impl Fn() -> progress::Line + Send {
     move || {
         let figures = status.figures();
         let sent = figures.acknowledged_batches;
@@ -148,6 +148,9 @@ fn line(status: AgentStatus) -> impl Fn() -> String + Send {
         if let PublishState::Away { cause, .. } = figures.publish {
             text.push_str(&format!(", kafka is away: {cause}"));
         }
-        text
+        progress::Line {
+            text,
+            ..progress::Line::default()
+        }
     }
 }

@@ -8,6 +8,7 @@ mod dead_letters;
 mod host;
 mod query;
 mod sink;
+mod sink_view;
 mod store;
 mod up;
 mod upkeep;

@@ -1,6 +1,7 @@
 //! `tidegauge sink`: from Kafka into a database.
 
-use crate::health::{self, Health};
+use super::sink_view;
+use crate::health;
 use crate::settings::{Settings, UsageError};
 use crate::{progress, serve, shutdown};
 use clap::{ArgMatches, Command};
@@ -11,7 +12,8 @@ use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{Clock, Host, Limits, SystemClock};
 use tidegauge_sink::assemble::Assembler;
 use tidegauge_sink::{
-    Finished, KafkaSource, KafkaSourceSettings, Sink, SinkSettings, SinkStatus, UpkeepSettings,
+    Finished, KafkaSource, KafkaSourceSettings, OnLostMessages, Sink, SinkSettings, SinkStatus,
+    UpkeepSettings,
 };
 use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
 use tidegauge_wire::{Encoder, Encoding, ForeignSettings, TimeUnit};
@@ -53,7 +55,10 @@ async fn work(
     if let Some(address) = settings.address("general.listen") {
         let listener = serve::listen(address).await?;
         tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
-        let router = health::router(recorder, health(status.clone()));
+        let patience = settings.duration("sink.unhealthy_after");
+        let patience = patience.unwrap_or(Duration::from_secs(60));
+        let health = sink_view::health(status.clone(), patience);
+        let router = health::router(recorder, health);
         tasks.push(serve::pages(listener, router, end.clone()));
     }
     tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");
@@ -62,10 +67,8 @@ async fn work(
     if !migrated(store.as_mut(), &status, &cancel).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    tasks.push(tokio::spawn(progress::status_line(
-        end.clone(),
-        line(status.clone()),
-    )));
+    let line = sink_view::line(status.clone());
+    tasks.push(tokio::spawn(progress::status_line(end.clone(), line)));
     let upkeep = super::upkeep::start(
         open_store(url, &options)?,
         upkeep,
@@ -203,6 +206,10 @@ pub(super) fn sink_settings(settings: &Settings) -> Result<SinkSettings, UsageEr
         foreign: Arc::new(foreign(settings)?),
         step_points: number("sink.step_points", default.step_points),
         step_bytes: size("sink.step_bytes", default.step_bytes),
+        on_lost_messages: match settings.text("sink.on_lost_messages") {
+            Some("skip_and_record") => OnLostMessages::SkipAndRecord,
+            _ => OnLostMessages::Stop,
+        },
         cycles: settings.count("general.cycles"),
         until_end: settings.flag("sink.until_end"),
         ..default
@@ -245,35 +252,5 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         message_bytes: size("limits.message_bytes", limits.message_bytes),
         oldest_seconds: seconds("limits.oldest", limits.oldest_seconds),
         ahead_seconds: seconds("limits.ahead", limits.ahead_seconds),
-    }
-}
-
-fn health(status: Arc<SinkStatus>) -> Health {
-    Arc::new(move || {
-        let report = status.report();
-        match &report.outage {
-            Some((since_us, why)) => {
-                let seconds = (SystemClock.now_us() - since_us) / 1_000_000;
-                Err(format!("the store is away since {seconds} s: {why}"))
-            }
-            None => Ok(format!(
-                "{} rows stored, {} partitions",
-                report.rows, report.partitions
-            )),
-        }
-    })
-}
-
-fn line(status: Arc<SinkStatus>) -> impl Fn() -> String + Send {
-    move || {
-        let report = status.report();
-        let mut text = format!("{} rows, {} dead letters", report.rows, report.dead_letters);
-        if let Some(remaining) = report.remaining {
-            text.push_str(&format!(", {remaining} messages to go"));
-        }
-        if let Some((_, why)) = report.outage {
-            text.push_str(&format!(", the store is away: {why}"));
-        }
-        text
     }
 }

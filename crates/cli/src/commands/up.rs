@@ -142,7 +142,7 @@ fn line(
     sink: Arc<SinkStatus>,
     database: std::path::PathBuf,
     clock: Arc<dyn Clock>,
-) -> impl Fn() -> String + Send {
+) -> impl Fn() -> progress::Line + Send {
     move || {
         let (figures, report) = (agent.figures(), sink.report());
         let last = figures.last_collection_us.map_or_else(
@@ -163,6 +163,9 @@ fn line(
         if let Some((_, why)) = report.outage {
             text.push_str(&format!(", the database cannot be written: {why}"));
         }
-        text
+        progress::Line {
+            text,
+            ..progress::Line::default()
+        }
     }
 }

@@ -156,6 +156,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long dead letters are kept; older ones are removed and counted."),
     row("sink.dead_letter_bytes", None, Type::Bytes, Some("1GiB"), SINKS,
         "Bytes that dead letters may take; beyond that the oldest are removed and counted."),
+    row("sink.on_lost_messages", Some("on-lost-messages"), Type::Choice(&["stop", "skip_and_record"]), Some("stop"), &[Sink],
+        "What is done when a stored position is not in the log any more (retention removed messages before they were read, or the log was cut): end with an error, or note the gap in the table `gap` and go on."),
+    row("sink.unhealthy_after", None, Type::Duration, Some("60s"), SINKS,
+        "How long something may wait without a commit before /healthz says that the sink is not healthy."),
 
     row("limits.measurements", None, Type::Count, Some("1000"), LIMITS,
         "Measurements in one store."),

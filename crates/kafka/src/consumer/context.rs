@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::Shared;
+use super::statistics::fetch_states;
 use crate::health::{self, Health};
 
 /// A rebalance that the group was answered and that the worker has yet to follow.
@@ -61,6 +62,12 @@ impl ClientContext for GroupContext {
 
     fn error(&self, error: ClientError, reason: &str) {
         self.health.failed(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Some(states) = fetch_states(statistics) {
+            self.shared.lock().fetched = states;
+        }
     }
 }
 

@@ -16,7 +16,8 @@
 //! 4. A topic that was deleted and made again has a new identity: its partitions are revoked and
 //!    assigned anew. This is noticed within ten seconds; what was read before under the old identity is
 //!    read again under the new one, so nothing is missed.
-//! 5. When the event channel is full, the thread waits a second, then pauses all partitions; in both
+//! 5. When the event channel is full, by events or by bytes that the owner has not
+//!    [taken](Consumer::taken), the thread waits a second, then pauses all partitions; in both
 //!    states it answers the group in time. At most one batch waits outside of librdkafka's bounded
 //!    queue (D11).
 //! 6. A subscribed topic may be missing, and partitions may be added: both are noticed within seconds.
@@ -24,6 +25,7 @@
 mod context;
 mod partitions;
 mod placing;
+mod statistics;
 mod worker;
 
 #[cfg(test)]
@@ -31,7 +33,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::context::GroupContext;
+pub use self::statistics::FetchState;
+use self::statistics::FetchStates;
 use self::worker::Worker;
 use crate::health::Health;
 use crate::producer::spawn;
@@ -49,6 +53,9 @@ use crate::{BrokerState, KafkaError, KafkaSettings};
 
 /// Header that names a message's encoding and its version.
 pub const ENCODING_HEADER: &str = "tidegauge-encoding";
+
+/// How often librdkafka says where the logs end.
+const STATISTICS_EVERY: Duration = Duration::from_secs(5);
 
 /// Any error of a [`Positions`].
 pub type PositionsError = Box<dyn Error + Send + Sync>;
@@ -95,6 +102,9 @@ pub struct ConsumerOptions {
     pub session_timeout: Duration,
     /// Longest time between two polls, an answer of [`Positions`] included.
     pub max_poll_interval: Duration,
+    /// Bytes of payload that may wait in the event channel, above one batch: what the owner has not
+    /// [taken](Consumer::taken).
+    pub max_waiting_bytes: usize,
     /// Bytes that librdkafka may fetch ahead, for all partitions together (rounded to KiB).
     pub max_prefetch_bytes: u64,
     /// How long a broker may hold an empty fetch.
@@ -110,6 +120,7 @@ impl ConsumerOptions {
             topics: vec![topic.to_owned()],
             max_batch_messages: 1_000,
             max_batch_bytes: 1 << 20,
+            max_waiting_bytes: 8 << 20,
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
             max_prefetch_bytes: 8 << 20,
@@ -147,6 +158,7 @@ impl ConsumerOptions {
             ("fetch.message.max.bytes", (fetch_bytes / 4).to_string()),
             ("fetch.min.bytes", "1".to_owned()),
             ("fetch.wait.max.ms", ms(self.fetch_wait)),
+            ("statistics.interval.ms", ms(STATISTICS_EVERY)),
             // How long fetching rests when the prefetch bound is reached; its default of a second
             // would starve a fast reader.
             ("fetch.queue.backoff.ms", "10".to_owned()),
@@ -222,6 +234,10 @@ pub struct Message {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// How often everything was paused because the owner's channel was full.
+    pauses: AtomicU64,
+    /// Bytes of payload in the event channel.
+    waiting_bytes: AtomicUsize,
     state: Mutex<SharedState>,
 }
 
@@ -231,6 +247,8 @@ struct SharedState {
     current: BTreeMap<String, BTreeMap<i32, u64>>,
     /// The owner's wishes, bounded by the number of partitions: the last wish of a kind counts.
     wishes: Wishes,
+    /// As the last statistics said.
+    fetched: FetchStates,
 }
 
 type PerPartition<T> = BTreeMap<(String, i32), T>;
@@ -355,6 +373,28 @@ impl Consumer {
                 .into_iter()
                 .map(|(topic, at, offset)| ((topic, at), offset)),
         );
+    }
+
+    /// The owner took messages out of the channel: room for as many bytes again (D11).
+    pub fn taken(&self, messages: &[Message]) {
+        let bytes = messages.iter().map(|message| message.payload.len()).sum();
+        self.shared
+            .waiting_bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// How far the partitions of a topic are fetched, and where they end, as it was known some seconds
+    /// ago at most; what is not known yet is left out.
+    #[must_use]
+    pub fn fetched(&self, topic: &str) -> BTreeMap<i32, FetchState> {
+        let state = self.shared.lock();
+        state.fetched.get(topic).cloned().unwrap_or_default()
+    }
+
+    /// How often fetching was paused because the owner took nothing for a second.
+    #[must_use]
+    pub fn pauses(&self) -> u64 {
+        self.shared.pauses.load(Ordering::Relaxed)
     }
 
     /// Whether the brokers can be reached, as far as messages and errors tell.

@@ -255,10 +255,24 @@ impl Worker {
     }
 
     fn hand_over(&mut self) -> HandOver {
-        while !self.outbox.is_empty() {
+        while let Some(event) = self.outbox.front() {
+            let bytes = match event {
+                Event::Messages(messages) => messages.iter().map(|m| m.payload.len()).sum(),
+                _ => 0,
+            };
+            let waiting = self.shared.waiting_bytes.load(Ordering::Relaxed);
+            if bytes > 0 && waiting > 0 && waiting + bytes > self.options.max_waiting_bytes {
+                return match self.events.is_closed() {
+                    true => HandOver::OwnerGone,
+                    false => HandOver::Full,
+                };
+            }
             match self.events.try_reserve() {
                 Ok(room) => {
                     if let Some(event) = self.outbox.pop_front() {
+                        self.shared
+                            .waiting_bytes
+                            .fetch_add(bytes, Ordering::Relaxed);
                         room.send(event);
                     }
                 }
@@ -284,6 +298,7 @@ impl Worker {
         if !self.held_back {
             tracing::debug!("the reader of this consumer is slow: fetching pauses");
             self.held_back = true;
+            self.shared.pauses.fetch_add(1, Ordering::Relaxed);
             self.set_paused(&self.reading(|_| true), true);
         }
         false

@@ -68,6 +68,17 @@ pub struct Tally {
     pub newest_us: Option<i64>,
 }
 
+/// How much an assembler keeps between steps, in entries.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSizes {
+    /// Hosts.
+    pub hosts: usize,
+    /// Series.
+    pub series: usize,
+    /// Rows of the ledger.
+    pub ledger: usize,
+}
+
 /// What came of the messages.
 #[derive(Debug)]
 pub enum Assembled {
@@ -164,6 +175,16 @@ impl Assembler {
     /// Others may have changed the ledger: all of it is read again.
     pub fn forget_ledger(&mut self) {
         self.ledger = LedgerBook::default();
+    }
+
+    /// How much is kept between steps.
+    #[must_use]
+    pub fn sizes(&self) -> CacheSizes {
+        CacheSizes {
+            hosts: self.catalog.host_count(),
+            series: self.catalog.series_count(),
+            ledger: self.ledger.len(),
+        }
     }
 
     fn take(&mut self, message: &Message, slot: u32, draft: &mut StepDraft, needs: &mut Needs) {

@@ -143,7 +143,7 @@ impl StepDraft {
                 blocks,
                 dead_letters,
                 ledger,
-                resolves: Vec::new(),
+                ..Step::default()
             },
             tally,
         )

@@ -69,7 +69,7 @@ impl Sink {
         loop {
             match self.store.apply(&packed.step).await {
                 Ok(applied) => {
-                    phase_took("commit", began.elapsed());
+                    phase_took("apply", began.elapsed());
                     let (rows, seconds) = (packed.step.rows(), began.elapsed().as_secs_f64());
                     tracing::debug!(rows, seconds, "applied a step");
                     return Ok(applied);
@@ -104,6 +104,9 @@ impl Sink {
             .committed(self.clock.now_us(), rows, duplicates, &tally);
         self.source.acknowledge(&step.moves).await?;
         self.assembler().recycle(step);
+        let sizes = self.assembler().sizes();
+        self.status.cached(sizes);
+        self.report();
         Ok(())
     }
 

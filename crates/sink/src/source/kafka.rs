@@ -5,14 +5,16 @@
 //! connection of its own, so that a step that is being committed is never in the way. A step
 //! that was packed from an older position is fenced by its conditional update (D5).
 
-use super::{Source, SourceEvent};
+use super::lag::LagBook;
+use super::{Source, SourceEvent, SourceReport};
 use crate::status::chain;
 use crate::{Message, SinkError};
 use bytes::Bytes;
 use std::error::Error;
 use std::time::Duration;
 use tidegauge_kafka::{
-    Admin, Consumer, ConsumerOptions, Event, KafkaError, KafkaSettings, Positions, TopicIdentity,
+    Admin, BrokerState, Consumer, ConsumerOptions, Event, KafkaError, KafkaSettings, Positions,
+    TopicIdentity,
 };
 use tidegauge_store::{PositionMove, SourceId, Store};
 use tokio::runtime::Handle;
@@ -49,6 +51,7 @@ pub struct KafkaSource {
     settings: KafkaSourceSettings,
     consumer: Consumer,
     events: mpsc::Receiver<Event>,
+    lags: LagBook,
 }
 
 impl KafkaSource {
@@ -75,35 +78,64 @@ impl KafkaSource {
             settings,
             consumer,
             events,
+            lags: LagBook::default(),
         })
     }
 
-    fn translate(&self, event: Event) -> Option<SourceEvent> {
+    /// The messages that are still to be applied. What was fetched before a rebalance or a rewind is
+    /// read again from the right place; taken now it would look like a hole in the offsets.
+    fn current(&mut self, messages: Vec<tidegauge_kafka::Message>) -> Vec<Message> {
+        self.consumer.taken(&messages);
+        let mut current: Vec<Message> = Vec::with_capacity(messages.len());
+        // Where the runs of one partition begin, with the first time stamp of each.
+        let mut runs = Vec::new();
+        for message in messages {
+            let (topic, partition) = (&message.topic, message.partition);
+            if !self
+                .consumer
+                .is_current(&topic.name, partition, message.generation)
+            {
+                continue;
+            }
+            let source = source_id(topic);
+            let goes_on = current
+                .last()
+                .is_some_and(|last| last.partition == partition && last.source == source);
+            if !goes_on {
+                runs.push((current.len(), message.timestamp_ms));
+            }
+            current.push(Message {
+                source,
+                partition,
+                offset: message.offset,
+                received_us: message.timestamp_ms.map(|ms| ms.saturating_mul(1_000)),
+                encoding: message.encoding.map(Bytes::from),
+                payload: Bytes::from(message.payload),
+            });
+        }
+        let ends = runs.iter().skip(1).map(|(begin, _)| *begin);
+        let ends: Vec<usize> = ends.chain([current.len()]).collect();
+        for (&(_, first_ms), end) in runs.iter().zip(ends) {
+            let last = &current[end - 1];
+            self.lags
+                .given(&last.source, last.partition, first_ms, last.offset + 1);
+        }
+        current
+    }
+
+    fn translate(&mut self, event: Event) -> Option<SourceEvent> {
         match event {
             Event::Messages(messages) => {
-                // What was fetched before a rebalance or a rewind is read again from the right
-                // place; taken now it would look like a hole in the offsets.
-                let current = messages
-                    .into_iter()
-                    .filter(|m| {
-                        self.consumer
-                            .is_current(&m.topic.name, m.partition, m.generation)
-                    })
-                    .map(|message| Message {
-                        source: source_id(&message.topic),
-                        partition: message.partition,
-                        offset: message.offset,
-                        received_us: message.timestamp_ms.map(|ms| ms.saturating_mul(1_000)),
-                        encoding: message.encoding.map(Bytes::from),
-                        payload: Bytes::from(message.payload),
-                    })
-                    .collect::<Vec<_>>();
+                let current = self.current(messages);
                 (!current.is_empty()).then_some(SourceEvent::Messages(current))
             }
             Event::Assigned {
                 topic, partitions, ..
             } => {
                 let source = source_id(&topic);
+                for &(partition, next) in &partitions {
+                    self.lags.assigned(&source, partition, next);
+                }
                 let partitions = partitions
                     .into_iter()
                     .map(|(p, next)| (source.clone(), p, next));
@@ -113,6 +145,9 @@ impl KafkaSource {
                 topic, partitions, ..
             } => {
                 let source = source_id(&topic);
+                for &partition in &partitions {
+                    self.lags.revoked(&source, partition);
+                }
                 let partitions = partitions.into_iter().map(|p| (source.clone(), p));
                 Some(SourceEvent::Revoked(partitions.collect()))
             }
@@ -163,6 +198,9 @@ impl Source for KafkaSource {
     }
 
     async fn acknowledge(&mut self, moves: &[PositionMove]) -> Result<(), SinkError> {
+        for moved in moves {
+            self.lags.applied(&moved.source, moved.partition, moved.to);
+        }
         // For lag tools only (D4): nobody reads these offsets back.
         let offsets = moves
             .iter()
@@ -193,9 +231,23 @@ impl Source for KafkaSource {
         let source = SourceId::kafka(&info.id, topic);
         Ok(watermarks
             .into_iter()
-            .filter(|w| w.high > w.low)
             .map(|w| (source.clone(), w.partition, w.high))
             .collect())
+    }
+
+    fn report(&mut self, now_us: i64) -> SourceReport {
+        let fetched = self.consumer.fetched(&self.settings.topic);
+        let away = match &*self.consumer.broker_state().borrow() {
+            BrokerState::Down { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        SourceReport {
+            lags: self
+                .lags
+                .lags(now_us, |_, partition| fetched.get(&partition).copied()),
+            away,
+            pauses: self.consumer.pauses(),
+        }
     }
 
     async fn close(&mut self, deadline: Duration) {

@@ -1,6 +1,7 @@
 //! Where messages come from: a topic of Kafka, or a spool that is read directly.
 
 mod kafka;
+mod lag;
 mod spool;
 
 pub use kafka::{KafkaSource, KafkaSourceSettings};
@@ -35,6 +36,37 @@ pub enum SourceEvent {
     },
 }
 
+/// How far behind a partition is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionLag {
+    /// What the partition belongs to.
+    pub source: SourceId,
+    /// The partition.
+    pub partition: i32,
+    /// Offsets between the stored position and the end, as it was known some seconds ago.
+    pub messages: u64,
+    /// Age of the oldest message that waits, as far as it is known.
+    pub seconds: Option<f64>,
+}
+
+impl PartitionLag {
+    /// Whether both are of one partition.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.source == other.source
+    }
+}
+
+/// What a source says of itself.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct SourceReport {
+    /// How far behind each partition that is ours is.
+    pub lags: Vec<PartitionLag>,
+    /// Why the source cannot be reached at the moment.
+    pub away: Option<String>,
+    /// How often it paused because its reader took nothing.
+    pub pauses: u64,
+}
+
 /// Where messages come from. One owner.
 #[async_trait::async_trait]
 pub trait Source: Send {
@@ -67,6 +99,11 @@ pub trait Source: Send {
     /// # Errors
     /// [`SinkError`].
     async fn ends(&mut self) -> Result<Vec<(SourceId, i32, i64)>, SinkError>;
+
+    /// How far behind its reader is, and whether it can be reached; asked every second or so.
+    fn report(&mut self, _now_us: i64) -> SourceReport {
+        SourceReport::default()
+    }
 
     /// Stops reading and leaves the group, within the deadline.
     async fn close(&mut self, deadline: Duration);

@@ -7,14 +7,17 @@
 use super::connect::Session;
 use super::rows::{self, Repeats};
 use super::{bookkeeping, dead_letters};
+use crate::phases::Phases;
 use crate::{Applied, RowBlock, Step, StoreError};
 
 /// Commits a step, whole or not at all. After an error of class `Data` the transaction is still
 /// open.
 pub(super) async fn apply(session: &mut Session, step: &Step) -> Result<Applied, StoreError> {
+    let mut phases = Phases::begin();
     if let Some(ended) = begin(session, step).await? {
         return Ok(ended);
     }
+    phases.end("fence");
     for &id in &step.resolves {
         if !dead_letters::take_out(session, id).await? {
             session.rollback().await?;
@@ -28,9 +31,12 @@ pub(super) async fn apply(session: &mut Session, step: &Step) -> Result<Applied,
     }
     let mut statements: Vec<String> = bookkeeping::count_repeats(step, &repeats).collect();
     statements.extend(dead_letters::insert(step)?);
+    statements.extend(bookkeeping::note_gaps(step));
     let doing = "storing dead letters and counts";
     session.affected(doing, &statements).await?;
+    phases.end("copy");
     session.commit().await?;
+    phases.end("commit");
     Ok(Applied::Committed {
         rows: new_rows,
         duplicates: repeats.total(),

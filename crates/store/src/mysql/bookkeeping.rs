@@ -89,6 +89,25 @@ pub(super) fn change_ledger(step: &Step) -> impl Iterator<Item = String> {
     })
 }
 
+/// The statements that note what is missing of the logs.
+pub(super) fn note_gaps(step: &Step) -> impl Iterator<Item = String> + '_ {
+    step.gaps.iter().filter_map(|gap| {
+        let moved = step.moves.get(gap.slot as usize)?;
+        Some(format!(
+            "insert into `gap` (`source`, `partition`, `from_offset`, `topic`, `to_offset`, `reason`)
+             values ({}, {}, {}, {}, {}, {})
+             on duplicate key update `to_offset` = greatest(`to_offset`, values(`to_offset`)),
+             `reason` = values(`reason`), `noted` = utc_timestamp(6)",
+            text(moved.source.as_str()),
+            moved.partition,
+            gap.from,
+            text(moved.source.label()),
+            gap.to,
+            text(gap.reason.as_str()),
+        ))
+    })
+}
+
 /// Whether every position of a step stands at its end: it was committed before.
 pub(super) async fn stand_at_end(session: &mut Session, step: &Step) -> Result<bool, StoreError> {
     let moves: Vec<String> = step

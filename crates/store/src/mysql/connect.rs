@@ -51,6 +51,7 @@ impl Session {
             manages_schema: target.options.manage_schema,
         };
         let lock_wait = LOCK_WAIT.min(session.deadline).as_secs().max(1);
+        let idle = session.deadline.as_secs().max(1);
         // Nothing that the server's configuration may say otherwise is left to it.
         let mut settings = vec![
             "set names utf8mb4 collate utf8mb4_bin".to_owned(),
@@ -59,7 +60,12 @@ impl Session {
                 .to_owned(),
             "set session time_zone = '+00:00'".to_owned(),
             format!("set session innodb_lock_wait_timeout = {lock_wait}"),
-            format!("set session lock_wait_timeout = {lock_wait}"),
+            // A program that is frozen within a step must not hold its positions for ever; MySQL
+            // itself knows no such bound.
+            format!(
+                "set session lock_wait_timeout = {lock_wait}
+                 /*M!100300 , idle_transaction_timeout = {idle} */"
+            ),
         ];
         settings.extend(
             match purpose {

@@ -15,6 +15,7 @@ use super::errors::{self, During};
 use super::partitions::{self, Leaf, Partitions, State};
 use super::staging::{self, Repeats};
 use super::values::{Time, data_table, quoted, wire_time};
+use crate::phases::Phases;
 use crate::{Applied, RowBlock, Step, StoreError};
 use futures_util::{SinkExt, future, pin_mut};
 use std::borrow::Cow;
@@ -202,6 +203,7 @@ impl Applier {
             staging::prepare(session, block).await?;
         }
         let leaves = distinct_leaves(portions);
+        let mut phases = Phases::begin();
         if let Some(ended) = begin(session, step, &leaves).await? {
             return Ok(ended);
         }
@@ -209,6 +211,7 @@ impl Applier {
             session.rollback().await?;
             return Ok(Attempt::Done(Applied::Fenced));
         }
+        phases.end("fence");
         let mut new_rows = 0;
         for portion in portions.iter().filter(|portion| !is_staged(portion.block)) {
             match self.copy(session, portion).await {
@@ -229,8 +232,13 @@ impl Applier {
             bookkeeping::count_repeats(session, step, &repeats).await?;
         }
         dead_letters::insert(session, step).await?;
+        bookkeeping::note_gaps(session, step).await?;
+        phases.end("copy");
         match ending {
-            Ending::Commit => session.commit().await?,
+            Ending::Commit => {
+                session.commit().await?;
+                phases.end("commit");
+            }
             Ending::RollBack => {
                 // What COMMIT would have checked.
                 let check = "set constraints all immediate";

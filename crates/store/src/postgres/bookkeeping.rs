@@ -177,6 +177,30 @@ impl<'a> LedgerColumns<'a> {
     }
 }
 
+/// Notes what is missing of the logs.
+pub(super) async fn note_gaps(session: &mut Session, step: &Step) -> Result<(), StoreError> {
+    for gap in &step.gaps {
+        let Some(moved) = step.moves.get(gap.slot as usize) else {
+            continue;
+        };
+        let sql = "insert into gap as g (source, partition, from_offset, topic, to_offset, reason)
+                   values ($1, $2, $3, $4, $5, $6)
+                   on conflict (source, partition, from_offset) do update
+                   set to_offset = greatest(g.to_offset, excluded.to_offset),
+                   reason = excluded.reason, noted = now()";
+        let parameters: Parameters<'_, 6> = [
+            &moved.source.as_str(),
+            &moved.partition,
+            &gap.from,
+            &storable(moved.source.label()),
+            &gap.to,
+            &gap.reason.as_str(),
+        ];
+        session.execute("noting a gap", sql, &parameters).await?;
+    }
+    Ok(())
+}
+
 /// Whether every position of a step stands at its end: it was committed before.
 pub(super) async fn stand_at_end(session: &mut Session, step: &Step) -> Result<bool, StoreError> {
     let moves = Moves::of(step);
@@ -229,16 +253,25 @@ pub(super) async fn positions(
     let doing = format!("reading the positions of {source}");
     let partitions: Vec<i32> = wanted.iter().map(|(partition, _)| *partition).collect();
     let offsets: Vec<i64> = wanted.iter().map(|(_, offset)| *offset).collect();
+    let id = source.as_str();
+    let select = "select partition, next_offset from position
+                  where source = $1 and partition = any($2) order by partition";
+    // First a mere look: an insert, even one that does nothing, waits for a step that holds the row,
+    // and this is asked in the middle of a rebalance, when that step may hang.
+    let rows = session.query(&doing, select, &[&id, &partitions]).await?;
+    if rows.len() == wanted.len() {
+        return Ok(rows.iter().map(stored_position).collect());
+    }
     let insert = "insert into position (source, partition, topic, next_offset)
                   select $1, partition, $2, next_offset
                   from unnest($3::integer[], $4::bigint[]) as v(partition, next_offset)
+                  where not exists (select from position p
+                                    where p.source = $1 and p.partition = v.partition)
                   order by partition on conflict do nothing";
-    let (id, label) = (source.as_str(), storable(source.label()));
+    let label = storable(source.label());
     session
         .execute(&doing, insert, &[&id, &label, &partitions, &offsets])
         .await?;
-    let select = "select partition, next_offset from position
-                  where source = $1 and partition = any($2) order by partition";
     let rows = session.query(&doing, select, &[&id, &partitions]).await?;
     Ok(rows.iter().map(stored_position).collect())
 }

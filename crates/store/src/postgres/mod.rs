@@ -91,6 +91,37 @@ impl PostgresStore {
         Ok(answer)
     }
 
+    /// A step waited in vain for a lock. A program that is frozen in the middle of a COPY holds its
+    /// positions for as long as its host answers, and no timeout of the server ends a COPY that waits
+    /// for its client. A living program gives up by itself at its deadline; so whoever feeds nothing
+    /// for longer is ended, and the step of the one that took over can be written.
+    async fn end_frozen_sessions(&mut self) {
+        let sql = "select pg_terminate_backend(a.pid) from pg_stat_activity a
+                   where a.datname = current_database() and a.usename = current_user
+                   and a.pid <> pg_backend_pid() and a.wait_event_type = 'Client'
+                   and a.state in ('active', 'idle in transaction')
+                   and a.state_change < now() - make_interval(secs => $1)
+                   and exists (select from pg_locks l where l.pid = a.pid and l.granted
+                               and l.relation = 'position'::regclass
+                               and l.mode = 'RowExclusiveLock')";
+        let Ok(mut session) = self.link.take().await else {
+            return;
+        };
+        let seconds = session.deadline.as_secs_f64() + 1.0;
+        let ended = session
+            .query("ending sessions of frozen programs", sql, &[&seconds])
+            .await;
+        match &ended {
+            Ok(ended) if ended.is_empty() => {}
+            Ok(ended) => tracing::warn!(
+                sessions = ended.len(),
+                "a program held positions and fed its step nothing for too long: its session was ended"
+            ),
+            Err(error) => tracing::debug!(%error, "looking for frozen programs"),
+        }
+        self.keep_after(session, ended.as_ref().err()).await;
+    }
+
     /// Keeps a connection on which rows were written, if it is of use after this outcome.
     async fn keep_after(&mut self, session: connect::Session, error: Option<&StoreError>) {
         let usable = match error {
@@ -185,6 +216,12 @@ impl Store for PostgresStore {
         let mut session = self.link.take().await?;
         let applied = self.applier.apply(&mut session, step).await;
         self.keep_after(session, applied.as_ref().err()).await;
+        if applied
+            .as_ref()
+            .is_err_and(|error| error.code() == Some("55P03"))
+        {
+            self.end_frozen_sessions().await;
+        }
         if matches!(applied, Ok(Applied::Committed { .. })) && self.seen.see(&step.blocks) {
             self.note_seen().await;
         }

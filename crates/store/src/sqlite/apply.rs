@@ -3,6 +3,7 @@
 use super::bookkeeping::{self, Fence};
 use super::connection::File;
 use super::{dead_letters, tables};
+use crate::phases::Phases;
 use crate::{Applied, Cell, RowBlock, Step, StoreError};
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, types::Null};
 use tidegauge_model::ValueType;
@@ -18,13 +19,15 @@ pub(super) fn apply(
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(before_commit)?;
-    let applied = write(&transaction, step).map_err(before_commit)?;
+    let mut phases = Phases::begin();
+    let applied = write(&transaction, step, &mut phases).map_err(before_commit)?;
     if matches!(applied, Applied::Committed { .. }) {
         // A failure here may come after the log was written: whether the step is there, the
         // positions tell.
         transaction
             .commit()
             .map_err(|error| file.failed("committing a step to", error))?;
+        phases.end("commit");
     }
     Ok(applied)
 }
@@ -47,7 +50,11 @@ pub(super) fn try_rows(
     tried().map_err(|error| file.failed("trying rows in", error).rolled_back())
 }
 
-fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied> {
+fn write(
+    transaction: &Transaction<'_>,
+    step: &Step,
+    phases: &mut Phases,
+) -> rusqlite::Result<Applied> {
     match bookkeeping::advance(transaction, &step.moves)? {
         Fence::Passed => {}
         Fence::Already => return Ok(Applied::Already),
@@ -63,6 +70,8 @@ fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied
             return Ok(Applied::Fenced);
         }
     }
+    bookkeeping::note_gaps(transaction, step)?;
+    phases.end("fence");
     let mut duplicates = vec![0_u64; step.moves.len()];
     for block in &step.blocks {
         insert_rows(transaction, block, &mut duplicates)?;
@@ -71,6 +80,7 @@ fn write(transaction: &Transaction<'_>, step: &Step) -> rusqlite::Result<Applied
         bookkeeping::count_duplicates(transaction, moved, duplicates)?;
     }
     dead_letters::insert(transaction, step)?;
+    phases.end("copy");
     let duplicates = duplicates.iter().sum();
     Ok(Applied::Committed {
         rows: step.rows() as u64 - duplicates,

@@ -1,7 +1,9 @@
 //! Positions and ledger: reading them, and writing them as part of a step.
 
 use super::tables::NOW_US;
-use crate::{LedgerChange, LedgerKey, LedgerRow, PositionMove, SeriesId, SourceId, StoredPosition};
+use crate::{
+    LedgerChange, LedgerKey, LedgerRow, PositionMove, SeriesId, SourceId, Step, StoredPosition,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::HashMap;
@@ -23,8 +25,20 @@ pub(super) fn positions(
     source: &SourceId,
     partitions: &[(i32, i64)],
 ) -> rusqlite::Result<Vec<StoredPosition>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut positions = Vec::with_capacity(partitions.len());
+    // First a mere look, which waits for no writer.
+    for &(partition, _) in partitions {
+        let known = position(connection, source, partition)?;
+        positions.extend(known.map(|next_offset| StoredPosition {
+            partition,
+            next_offset,
+        }));
+    }
+    if positions.len() == partitions.len() {
+        return Ok(positions);
+    }
+    positions.clear();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut begin = transaction.prepare_cached(&format!(
             "insert into position (source, \"partition\", topic, next_offset, updated)
@@ -116,6 +130,30 @@ pub(super) fn advance(connection: &Connection, moves: &[PositionMove]) -> rusqli
         }
     }
     Ok(Fence::Already)
+}
+
+/// What is missing of the logs.
+pub(super) fn note_gaps(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
+    for gap in &step.gaps {
+        let Some(moved) = step.moves.get(gap.slot as usize) else {
+            continue;
+        };
+        let sql = format!(
+            "insert into gap (source, \"partition\", from_offset, topic, to_offset, reason)
+             values (?1, ?2, ?3, ?4, ?5, ?6)
+             on conflict do update set to_offset = max(to_offset, excluded.to_offset),
+             reason = excluded.reason, noted = {NOW_US}"
+        );
+        connection.prepare_cached(&sql)?.execute(params![
+            moved.source.as_str(),
+            moved.partition,
+            gap.from,
+            moved.source.label(),
+            gap.to,
+            gap.reason.as_str(),
+        ])?;
+    }
+    Ok(())
 }
 
 /// Points of a move that turned out to be known by (series, time).

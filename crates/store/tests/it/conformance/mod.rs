@@ -8,6 +8,7 @@ pub(crate) mod account;
 pub(crate) mod building;
 pub(crate) mod dead_letters;
 pub(crate) mod faults;
+pub(crate) mod gaps;
 pub(crate) mod hosts;
 pub(crate) mod ledger;
 pub(crate) mod properties;
@@ -108,6 +109,11 @@ macro_rules! conformance {
             an_answer_lost_after_commit_is_known_already,
             a_step_that_is_abandoned_is_written_once_by_the_next_writer,
             a_poison_row_is_refused_as_data_and_takes_its_step_back,
+        ] }
+        conformance! { $subject, gaps: [
+            a_gap_is_noted_with_the_move_past_it,
+            a_log_that_was_cut_moves_its_position_back,
+            a_gap_that_is_noted_again_is_one_row,
         ] }
         conformance! { $subject, refusals: [
             rows_that_are_tried_are_not_written,
