@@ -1,15 +1,17 @@
 //! Scenario 3: corrupted messages among good ones.
 
 use crate::produce::{make_topic, now_us, send};
-use crate::program::{command, number, sink_to_the_end};
-use tidegauge_testkit::{kafka, postgres_database, random_topic};
+use crate::program::{command, sink_to_the_end};
+use crate::stores::{Kind, Scratch, on_every_store};
+use tidegauge_testkit::{kafka, random_topic};
 
-#[test]
-fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
-    const TEST: &str =
-        "bad_messages::d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored";
-    let Some(brokers) = kafka(TEST) else { return };
-    let Some(database) = postgres_database(TEST) else {
+on_every_store! {
+    d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored,
+}
+
+fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored(kind: Kind, test: &str) {
+    let Some(brokers) = kafka(test) else { return };
+    let Some(database) = Scratch::start(kind, test) else {
         return;
     };
     let topic = random_topic("bad-messages");
@@ -48,14 +50,14 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
         .collect();
     send(&brokers, &topic, &sent);
     for round in 1..=2 {
-        sink_to_the_end(&brokers, &topic, &database.url);
+        sink_to_the_end(&brokers, &topic, &database.url());
         assert_eq!(
-            number(&database, "select count(*) from probe"),
+            database.number("select count(*) from probe"),
             Some(4),
             "round {round}"
         );
         assert_eq!(
-            number(&database, "select count(*) from dead_letter"),
+            database.number("select count(*) from dead_letter"),
             Some(6),
             "round {round}"
         );
@@ -72,7 +74,7 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
         ["good", "it's; drop table \"host\"; --", "reordered", "good"]
     );
     let letters = database
-        .query("select topic, partition, message_offset, reason from dead_letter order by message_offset")
+        .query("select topic, message_offset, reason from dead_letter order by message_offset")
         .unwrap();
     let expected: Vec<Vec<Option<String>>> = messages
         .iter()
@@ -81,7 +83,6 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
             let reason = (*reason)?;
             Some(vec![
                 Some(topic.clone()),
-                Some("0".into()),
                 Some(offset.to_string()),
                 Some(reason.into()),
             ])
@@ -93,7 +94,7 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored() {
         "dead-letters",
         "list",
         "--store",
-        &database.url,
+        &database.url(),
         "--format",
         "json",
     ])

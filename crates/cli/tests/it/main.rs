@@ -1,5 +1,5 @@
-//! End-to-end tests: the real program on real Kafka and PostgreSQL, by the scenarios that users
-//! of such programs expect.
+//! End-to-end tests: the real program on real Kafka and databases, by the scenarios that users of
+//! such programs expect.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,9 +12,13 @@ mod command_line;
 mod crashes;
 mod dead_letters;
 mod host_metrics;
+mod lost_messages;
 mod network_gone;
 mod produce;
 mod program;
+mod seen_from_outside;
+mod several_sinks;
+mod stores;
 mod telegraf;
 mod up;
 mod web_checks;

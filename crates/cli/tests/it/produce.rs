@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use tidegauge_kafka::{Admin, KafkaSettings, Outgoing, Producer, ProducerOptions, TopicPlan};
+use tidegauge_testkit::eventually_async;
 
 pub(crate) fn settings(brokers: &str) -> KafkaSettings {
     KafkaSettings {
@@ -25,6 +26,30 @@ pub(crate) fn make_topic(brokers: &str, topic: &str, partitions: i32) {
             .await
             .unwrap();
     });
+}
+
+/// Removes what is before an offset of a partition, as retention does.
+pub(crate) fn delete_before(brokers: &str, topic: &str, partition: i32, offset: i64) {
+    runtime().block_on(async {
+        let admin = Admin::new(&settings(brokers)).unwrap();
+        let deleted = admin.delete_before(topic, partition, offset, Duration::from_secs(30));
+        deleted.await.unwrap();
+    });
+}
+
+/// Deletes a topic and makes it again.
+pub(crate) fn make_topic_again(brokers: &str, topic: &str, partitions: i32) {
+    runtime().block_on(async {
+        let admin = Admin::new(&settings(brokers)).unwrap();
+        let deadline = Duration::from_secs(30);
+        admin.delete_topic(topic, deadline).await.unwrap();
+        let gone = || async { admin.topic(topic, deadline).await.unwrap().is_none() };
+        eventually_async(deadline, "the topic is gone", || async {
+            gone().await.then_some(())
+        })
+        .await;
+    });
+    make_topic(brokers, topic, partitions);
 }
 
 /// Sends messages with their keys and waits for all acknowledgements.

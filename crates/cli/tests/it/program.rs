@@ -62,6 +62,15 @@ impl Program {
         });
     }
 
+    /// Where it serves /metrics and /healthz, as its JSON log tells.
+    pub(crate) fn address(&self) -> String {
+        eventually(PATIENCE, "the pages are served", || {
+            let output = self.output();
+            let (_, rest) = output.split_once(r#""address":""#)?;
+            Some(rest.split('"').next()?.to_owned())
+        })
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -146,10 +155,16 @@ pub(crate) fn http_get(address: &str, path: &str) -> Option<String> {
 
 /// A number of `/metrics`, summed over its labels.
 pub(crate) fn metric(address: &str, name: &str) -> Option<f64> {
+    metric_with(address, name, "")
+}
+
+/// The same, of those whose labels hold this text.
+pub(crate) fn metric_with(address: &str, name: &str, label: &str) -> Option<f64> {
     let answer = http_get(address, "/metrics")?;
     let values = answer.lines().filter_map(|line| {
         let (key, value) = line.rsplit_once(' ')?;
-        (key.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+        let (found, labels) = key.split_once('{').unwrap_or((key, ""));
+        (found == name && labels.contains(label)).then(|| value.parse::<f64>().ok())?
     });
     values.reduce(|a, b| a + b)
 }

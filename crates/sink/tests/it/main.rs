@@ -1,3 +1,4 @@
 //! The sink over a scripted source, into real databases.
 
 mod bad_rows;
+mod properties;
