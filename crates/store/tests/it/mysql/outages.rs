@@ -244,11 +244,7 @@ async fn the_victim_of_a_deadlock_and_one_connection_too_many_try_again() {
         connection.query_drop(sql).await.expect("changed");
     }
     let both = async {
-        let waits = "select 1 from information_schema.innodb_trx where trx_state = 'LOCK WAIT'
-                     and trx_mysql_thread_id in (select id from information_schema.processlist
-                                                 where db = database())";
-        let waiting = async || database.query(waits).first().map(|_| ());
-        testkit::eventually_async(DEADLINE, "the step waits", waiting).await;
+        database.connection_at("update `ledger`").await;
         let want = "select * from position for update";
         connection
             .query_drop(want)
