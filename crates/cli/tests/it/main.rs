@@ -16,6 +16,7 @@ mod lost_messages;
 mod network_gone;
 mod produce;
 mod program;
+mod schema;
 mod seen_from_outside;
 mod several_sinks;
 mod stores;
