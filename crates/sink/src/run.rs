@@ -68,6 +68,8 @@ pub struct Sink {
     /// Positions outside of their logs, until what waits is committed.
     lost: Vec<LostPosition>,
     steps: u64,
+    /// Where the partitions ended at the start, if that is how far to read.
+    ends: Vec<(SourceId, i32, i64)>,
     reported: Option<Instant>,
 }
 
@@ -98,6 +100,7 @@ impl Sink {
             waiting_bytes: 0,
             lost: Vec::new(),
             steps: 0,
+            ends: Vec::new(),
             reported: None,
         }
     }
@@ -134,6 +137,7 @@ impl Sink {
             true => Some(self.source.ends().await?),
             false => None,
         };
+        self.ends = ends.clone().unwrap_or_default();
         let mut look = tokio::time::interval(LOOK_FOR_END);
         let mut idle = false;
         loop {
@@ -322,6 +326,14 @@ impl Sink {
         let now_us = self.clock.now_us();
         let report = self.source.report(now_us);
         self.status.source(now_us, &report);
+        // While there is always something to do, nobody asks whether the end is reached.
+        let remaining = self.ends.iter().filter_map(|(source, partition, end)| {
+            let at = self.positions.get(&(source.clone(), *partition))?;
+            u64::try_from(end - at).ok()
+        });
+        if self.steps > 0 && !self.ends.is_empty() {
+            self.status.remaining(remaining.sum());
+        }
     }
 
     async fn housekeep(&mut self) {
