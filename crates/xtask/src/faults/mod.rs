@@ -120,13 +120,13 @@ pub(crate) fn faults(options: &ArgMatches) -> anyhow::Result<bool> {
     let runs = options.get_one::<u64>("runs").copied().unwrap_or(1);
     let json = options.get_flag("json");
     interrupt::watch()?;
-    let tidegauge = build(options.get_flag("release"))?;
-    let xtask = std::env::current_exe().context("find this program")?;
     let servers = Servers::start()?;
-    // All runs have one build, whatever is built meanwhile.
+    // All runs have one build, whatever is built meanwhile; the build itself may replace this program.
+    let xtask = servers.keep_program(&std::env::current_exe().context("find this program")?)?;
+    let tidegauge = servers.keep_program(&build(options.get_flag("release"))?)?;
     let programs = Programs {
-        tidegauge: &servers.keep_program(&tidegauge)?,
-        xtask: &servers.keep_program(&xtask)?,
+        tidegauge: &tidegauge,
+        xtask: &xtask,
     };
     eprintln!("=== {runs} runs from seed {first} on");
     let mut failed = Vec::new();
