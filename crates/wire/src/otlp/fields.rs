@@ -15,6 +15,23 @@ pub(super) trait DataPoint {
     fn fields(&self, points: &mut ForeignPoints<'_, '_>) -> Checked;
 }
 
+/// The accessors, which are the same for every kind.
+macro_rules! what_all_have {
+    () => {
+        fn attributes(&self) -> &[KeyValue] {
+            &self.attributes
+        }
+
+        fn time_unix_nano(&self) -> u64 {
+            self.time_unix_nano
+        }
+
+        fn flags(&self) -> u32 {
+            self.flags
+        }
+    };
+}
+
 fn number(points: &mut ForeignPoints<'_, '_>, name: &'static str, number: f64) -> Checked {
     points.field(Cow::Borrowed(name), ValueRef::Float(number))
 }
@@ -28,17 +45,7 @@ fn number_if(
 }
 
 impl DataPoint for NumberPoint {
-    fn attributes(&self) -> &[KeyValue] {
-        &self.attributes
-    }
-
-    fn time_unix_nano(&self) -> u64 {
-        self.time_unix_nano
-    }
-
-    fn flags(&self) -> u32 {
-        self.flags
-    }
+    what_all_have!();
 
     fn fields(&self, points: &mut ForeignPoints<'_, '_>) -> Checked {
         let value = self.as_double.or(self.as_int.map(|integer| integer as f64));
@@ -47,17 +54,7 @@ impl DataPoint for NumberPoint {
 }
 
 impl DataPoint for HistogramPoint {
-    fn attributes(&self) -> &[KeyValue] {
-        &self.attributes
-    }
-
-    fn time_unix_nano(&self) -> u64 {
-        self.time_unix_nano
-    }
-
-    fn flags(&self) -> u32 {
-        self.flags
-    }
+    what_all_have!();
 
     /// Buckets are counted from below, as Prometheus does: `le_0_5` counts what was at most 0.5.
     /// What is above the last bound is in `count` alone.
@@ -82,17 +79,7 @@ impl DataPoint for HistogramPoint {
 }
 
 impl DataPoint for ExponentialPoint {
-    fn attributes(&self) -> &[KeyValue] {
-        &self.attributes
-    }
-
-    fn time_unix_nano(&self) -> u64 {
-        self.time_unix_nano
-    }
-
-    fn flags(&self) -> u32 {
-        self.flags
-    }
+    what_all_have!();
 
     fn fields(&self, points: &mut ForeignPoints<'_, '_>) -> Checked {
         number(points, "count", self.count as f64)?;
@@ -103,17 +90,7 @@ impl DataPoint for ExponentialPoint {
 }
 
 impl DataPoint for SummaryPoint {
-    fn attributes(&self) -> &[KeyValue] {
-        &self.attributes
-    }
-
-    fn time_unix_nano(&self) -> u64 {
-        self.time_unix_nano
-    }
-
-    fn flags(&self) -> u32 {
-        self.flags
-    }
+    what_all_have!();
 
     fn fields(&self, points: &mut ForeignPoints<'_, '_>) -> Checked {
         number(points, "count", self.count as f64)?;
