@@ -25,11 +25,26 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Environment variables for the tests, by name.
 pub(crate) type Environment = BTreeMap<String, String>;
 
+/// Which databases run beside the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Databases {
+    pub(crate) postgres: bool,
+    /// Where it is published for the machine.
+    pub(crate) mariadb: bool,
+}
+
+impl Databases {
+    pub(crate) const ALL: Self = Self {
+        postgres: true,
+        mariadb: true,
+    };
+}
+
 /// The running servers. Dropped, they end unless they were started to stay.
 #[derive(Debug)]
 pub(crate) struct Servers {
     kafka: KafkaServer,
-    postgres: PostgresServer,
+    postgres: Option<PostgresServer>,
     mariadb: Option<MariadbServer>,
     token: String,
     distribution: Distribution,
@@ -52,29 +67,33 @@ impl Servers {
         distribution: &Distribution,
         lifetime: Lifetime,
         folder: &Path,
+        databases: Databases,
     ) -> anyhow::Result<Self> {
         let token = random_cluster_id();
-        let postgres = PostgresServer::start(
-            distribution,
-            &PostgresOptions {
-                place: Place::Kept(folder.join("postgres")),
-                lifetime,
-                ..PostgresOptions::default()
-            },
-        )?;
         let mark = format!(
             "create table tidegauge_services (token text not null);
              insert into tidegauge_services values ('{token}')"
         );
-        postgres_query(postgres.url(), &mark).context("mark the database server")?;
-        let mariadb = MariadbServer::start(
-            distribution,
-            &MariadbOptions {
+        let mut postgres = None;
+        if databases.postgres {
+            let options = PostgresOptions {
+                place: Place::Kept(folder.join("postgres")),
+                lifetime,
+                ..PostgresOptions::default()
+            };
+            let server = PostgresServer::start(distribution, &options)?;
+            postgres_query(server.url(), &mark).context("mark the database server")?;
+            postgres = Some(server);
+        }
+        let mut mariadb = None;
+        if databases.mariadb {
+            let options = MariadbOptions {
                 place: Place::Kept(folder.join("mariadb")),
                 lifetime,
                 ..MariadbOptions::default()
-            },
-        )?;
+            };
+            mariadb = MariadbServer::start(distribution, &options)?;
+        }
         if let Some(mariadb) = &mariadb {
             mysql_query(&mariadb.url(), &mark).context("mark the MariaDB server")?;
         }
@@ -96,12 +115,12 @@ impl Servers {
         })
     }
 
-    /// The database server's main process, for measurements.
+    /// The main process of PostgreSQL, where it runs, for measurements.
     pub(crate) fn postgres_process_id(&self) -> Option<u32> {
-        self.postgres.process_id()
+        self.postgres.as_ref().and_then(PostgresServer::process_id)
     }
 
-    /// The same of MariaDB, where there is one.
+    /// The same of MariaDB.
     pub(crate) fn mariadb_process_id(&self) -> Option<u32> {
         self.mariadb.as_ref().and_then(MariadbServer::process_id)
     }
@@ -118,12 +137,13 @@ impl Servers {
                 "TEST_KAFKA_CERTIFICATES",
                 listeners.certificates.display().to_string(),
             ),
-            ("TEST_POSTGRES", self.postgres.url().to_owned()),
             (SERVICES_FOLDER, folder),
             ("TIDEGAUGE_SERVICES_TOKEN", self.token.clone()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        let postgres = self.postgres.as_ref().map(|server| server.url().to_owned());
+        environment.extend(postgres.map(|url| ("TEST_POSTGRES".to_owned(), url)));
         let mariadb = self.mariadb.as_ref().map(MariadbServer::url);
         environment.extend(mariadb.map(|url| ("TEST_MYSQL".to_owned(), url)));
         environment
@@ -166,7 +186,12 @@ pub(crate) fn up() -> anyhow::Result<bool> {
         .tempdir()
         .context("make a folder for the servers")?;
     make_enterable(folder.path())?;
-    let outcome = Servers::start(&distribution, Lifetime::UntilStopped, folder.path());
+    let outcome = Servers::start(
+        &distribution,
+        Lifetime::UntilStopped,
+        folder.path(),
+        Databases::ALL,
+    );
     let servers = outcome.inspect_err(|_| {
         stop_all_below(folder.path());
     })?;
@@ -174,10 +199,9 @@ pub(crate) fn up() -> anyhow::Result<bool> {
         folder: folder.keep(),
         kafka: servers.kafka.process_id().context("Kafka has ended")?,
         postgres: servers
-            .postgres
-            .process_id()
+            .postgres_process_id()
             .context("PostgreSQL has ended")?,
-        mariadb: servers.mariadb.as_ref().and_then(MariadbServer::process_id),
+        mariadb: servers.mariadb_process_id(),
         environment: servers.environment(),
     };
     let text = serde_json::to_string_pretty(&run).context("write down the servers")?;

@@ -16,7 +16,7 @@ use tidegauge_testkit::servers::Lifetime;
 
 use crate::interrupt;
 use crate::run::{command, root};
-use crate::services::{Environment, Servers, fetch, make_enterable};
+use crate::services::{Databases, Environment, Servers, fetch, make_enterable};
 use crate::skips::{self, Skips};
 use crate::web;
 
@@ -138,7 +138,7 @@ fn servers(options: &Options, folder: &Path) -> anyhow::Result<(Option<Servers>,
     let distribution = fetch()?;
     let start = Instant::now();
     make_enterable(folder)?;
-    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder)?;
+    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder, Databases::ALL)?;
     eprintln!("=== servers: up, {:.1} s", start.elapsed().as_secs_f64());
     interrupt::check()?;
     let environment = servers.environment();

@@ -28,7 +28,7 @@ struct Row {
 
 pub(super) fn footprint(program: &Path, watch: Duration, json: bool) -> anyhow::Result<bool> {
     interrupt::watch()?;
-    let (folder, servers) = super::servers()?;
+    let (folder, servers) = super::servers(&[])?;
     let kafka = servers.environment()["TEST_KAFKA"].clone();
     let topic = random_topic("footprint");
     let agent: &[&str] = &[

@@ -77,7 +77,7 @@ struct Seen {
 pub(super) fn latency(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = options.program.as_path();
-    let (folder, servers) = super::servers()?;
+    let (folder, servers) = super::servers(&[Kind::Postgres])?;
     let brokers = servers.environment()["TEST_KAFKA"].clone();
     let mut rows = Vec::new();
     for &rate in &options.rates {

@@ -15,7 +15,7 @@ mod store;
 mod target;
 
 use crate::run::{command, stage, target};
-use crate::services::{Servers, fetch, make_enterable};
+use crate::services::{Databases, Servers, fetch, make_enterable};
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -197,16 +197,26 @@ fn release_build() -> anyhow::Result<PathBuf> {
     Ok(target().join("release/tidegauge"))
 }
 
-/// A broker and databases of this run's own, and the folder that they and the programs may use.
-/// Bound in this order, the servers stop before their folder goes.
-fn servers() -> anyhow::Result<(TempDir, Servers)> {
+/// A broker and the databases that are measured, of this run's own, and the folder that they and the
+/// programs may use. Bound in this order, the servers stop before their folder goes.
+fn servers(stores: &[Kind]) -> anyhow::Result<(TempDir, Servers)> {
     let distribution = fetch()?;
     let folder = tempfile::Builder::new()
         .prefix("tidegauge-bench-")
         .tempdir()
         .context("make a folder")?;
     make_enterable(folder.path())?;
-    let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder.path())?;
+    // Only what is measured runs: another server would take its share of the machine.
+    let databases = Databases {
+        postgres: stores.contains(&Kind::Postgres),
+        mariadb: stores.contains(&Kind::Mysql),
+    };
+    let servers = Servers::start(
+        &distribution,
+        Lifetime::ThisProcess,
+        folder.path(),
+        databases,
+    )?;
     Ok((folder, servers))
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Options {
 pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = options.program.as_path();
-    let (folder, servers) = super::servers()?;
+    let (folder, servers) = super::servers(&[options.store])?;
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
     let encoding = tidegauge_wire::by_name(&options.encoding)

@@ -60,7 +60,7 @@ struct Measured {
 pub(super) fn store(options: &Options) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let program = options.program.as_path();
-    let (folder, servers) = super::servers()?;
+    let (folder, servers) = super::servers(&options.stores)?;
     let brokers = servers.environment()["TEST_KAFKA"].clone();
     let topic = random_topic("bench-store");
     let fleet = day(options, SystemClock.now_us())?;
