@@ -11,9 +11,12 @@
 //!    large for a double is left out and counted. `null` as a field's value means absent.
 //! 5. Decoding never panics and never takes more than linear time.
 
+mod alike;
+mod cursor;
 mod decode;
 mod encode;
 mod point;
+mod usual;
 pub(crate) mod value;
 
 use crate::{DecodeContext, DecodeError, Encoder, Encoding};

@@ -3,12 +3,13 @@
 //! A point that breaks the format is stepped over to its end and rejected alone; an error of the
 //! visitors here is always one of the JSON text itself.
 
+use super::alike::Alike;
 use super::value::{Found, KeySeed, Read, ReadSeed, Scalar, ScalarSeed, skip_rest};
 use crate::check::{self, SeenNames, Wrong};
 use crate::error::quote;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
-use tidegauge_model::{BatchRef, Reason, Shape, ValueRef};
+use tidegauge_model::{BatchRef, Reason, ValueRef};
 
 /// What the points of one message are read into.
 #[derive(Debug)]
@@ -20,8 +21,7 @@ pub(super) struct Points<'c, 'a> {
     problem: Option<Problem>,
     left_out: u64,
     names: SeenNames<Cow<'a, str>>,
-    /// The shape that the point has as far as it was read: its names need no checks.
-    alike: Option<u32>,
+    alike: Alike,
 }
 
 /// What is wrong with the point that is being read.
@@ -40,7 +40,7 @@ impl<'c, 'a> Points<'c, 'a> {
             problem: None,
             left_out: 0,
             names: SeenNames::default(),
-            alike: None,
+            alike: Alike::default(),
         }
     }
 
@@ -72,10 +72,7 @@ impl<'c, 'a> Points<'c, 'a> {
         let left_out = std::mem::take(&mut self.left_out);
         let Some(problem) = self.problem.take() else {
             self.batch.left_out += left_out;
-            match self
-                .alike
-                .filter(|_| self.is_alike_as_a_whole(&measurement))
-            {
+            match self.alike.whole(self.batch, &measurement) {
                 Some(shape) => self
                     .batch
                     .finish_point_in(shape, self.index, measurement, time_us),
@@ -87,40 +84,6 @@ impl<'c, 'a> Points<'c, 'a> {
         let (index, key, wrong) = (self.index, problem.key, problem.wrong);
         let detail = format!("at points[{index}]{dot}{key}: {}", wrong.detail);
         self.batch.reject_point(index, wrong.reason, detail);
-    }
-
-    /// The shape that was expected has this measurement, and no more names than the point.
-    fn is_alike_as_a_whole(&self, measurement: &str) -> bool {
-        let shape = self.alike.and_then(|shape| self.batch.shape(shape));
-        shape.is_some_and(|shape| {
-            shape.measurement() == measurement
-                && shape.tags().len() == self.batch.open_tags().len()
-                && shape.fields().len() == self.batch.open_fields().len()
-        })
-    }
-
-    /// Whether the next tag has the name that was expected; if not, nothing is expected any more.
-    #[inline]
-    fn is_expected_tag(&mut self, name: &str) -> bool {
-        let place = self.batch.open_tags().len();
-        self.is_expected(name, |shape| shape.tags().get(place))
-    }
-
-    /// The same for the next field.
-    #[inline]
-    fn is_expected_field(&mut self, name: &str) -> bool {
-        let place = self.batch.open_fields().len();
-        self.is_expected(name, |shape| shape.fields().get(place))
-    }
-
-    #[inline]
-    fn is_expected(&mut self, name: &str, at: impl FnOnce(&Shape) -> Option<&Box<str>>) -> bool {
-        let shape = self.alike.and_then(|shape| self.batch.shape(shape));
-        let is_expected = shape.and_then(at).is_some_and(|known| **known == *name);
-        if !is_expected {
-            self.alike = None;
-        }
-        is_expected
     }
 
     /// True when the name fits and was not there before.
@@ -172,7 +135,7 @@ impl<'de> Read<'de> for OnePoint<'_, '_, 'de> {
 
     fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
         let points = self.0;
-        points.alike = points.batch.expected_shape();
+        points.alike = Alike::expected(points.batch);
         let mut measurement = None;
         let mut time_us = None;
         let (mut has_tags, mut has_fields) = (false, false);
@@ -267,7 +230,7 @@ impl<'de> Read<'de> for Tags<'_, '_, 'de> {
         points.names.begin();
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            if !points.is_expected_tag(&name) {
+            if !points.alike.is_next_tag(points.batch, &name) {
                 let seen = points.names.seen(&name, points.batch.open_tags());
                 if !points.accept_name("tags", &name, seen) {
                     break;
@@ -299,7 +262,7 @@ impl<'de> Read<'de> for Fields<'_, '_, 'de> {
         points.names.begin();
         while let Some(name) = object.next_key_seed(KeySeed)? {
             let value = object.next_value_seed(points.scalar)?;
-            if !points.is_expected_field(&name) {
+            if !points.alike.is_next_field(points.batch, &name) {
                 let seen = points.names.seen(&name, points.batch.open_fields());
                 if !points.accept_name("fields", &name, seen) {
                     break;

@@ -1,6 +1,7 @@
 //! Tests of `json/1` that need its insides; the golden files and the properties are in `tests/it`.
 
 use super::*;
+use proptest::prelude::*;
 use std::fmt::Write;
 use tidegauge_model::{Reason, ValueRef};
 
@@ -175,4 +176,153 @@ fn the_pass_for_huge_numbers_reads_all_else_alike() {
         files += 1;
     }
     assert!(files > 20, "{files} files");
+}
+
+/// What the reader of usual messages makes of a text: its points' fields as bits, so that a minus
+/// zero is told from a zero.
+fn usual(text: &[u8]) -> Option<Vec<Vec<u64>>> {
+    let mut batch = BatchRef::default();
+    usual::decode(text, &mut batch)?;
+    Some(bits(&batch))
+}
+
+fn general(text: &[u8]) -> Option<Vec<Vec<u64>>> {
+    let mut batch = BatchRef::default();
+    decode::decode_with(text, &mut batch, false).ok()?;
+    (batch.rejected.is_empty() && batch.left_out == 0).then(|| bits(&batch))
+}
+
+fn bits(batch: &BatchRef<'_>) -> Vec<Vec<u64>> {
+    let of = |value: &ValueRef<'_>| match value {
+        ValueRef::Float(number) => number.to_bits(),
+        ValueRef::Bool(truth) => u64::from(*truth),
+        ValueRef::Text(text) => text.len() as u64,
+    };
+    let points = batch.points();
+    points
+        .map(|point| point.fields.iter().map(|(_, value)| of(value)).collect())
+        .collect()
+}
+
+fn with_number(number: &str) -> String {
+    format!(
+        r#"{{"v":1,"host":"h","points":[{{"measurement":"m","time_us":1,"fields":{{"a":{number}}}}}]}}"#
+    )
+}
+
+#[test]
+fn numbers_are_read_to_the_last_bit() {
+    for number in [
+        "0",
+        "-0",
+        "7",
+        "-7",
+        "0.0",
+        "-0.0",
+        "0.1",
+        "-0.3",
+        "1.5e3",
+        "1E-7",
+        "123456789012345678",
+        "1234567890123456789",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "18446744073709551616",
+        "9007199254740993",
+        "0.000000000000000000000123",
+        "1e22",
+        "1e23",
+        "4.35",
+        "2.2250738585072011e-308",
+        "1.7976931348623157e308",
+        "5e-324",
+        "1e-400",
+        "9007199254740993.5",
+        "90071992547409.93",
+        "12345678901234567890.5",
+        "8.41e+21",
+    ] {
+        let text = with_number(number);
+        let read = usual(text.as_bytes());
+        assert!(read.is_some(), "{number} is usual");
+        assert_eq!(read, general(text.as_bytes()), "{number}");
+    }
+    for number in [
+        "01",
+        "-",
+        "+1",
+        ".5",
+        "1.",
+        "1.e3",
+        "1e",
+        "1e+",
+        "--1",
+        "0x1",
+        "1e999",
+        "NaN",
+        "tru",
+        "[1]",
+        "{}",
+        "\"\\ud800\"",
+        "\"a\nb\"",
+        "\"\\u0000\"",
+    ] {
+        let text = with_number(number);
+        assert_eq!(usual(text.as_bytes()), None, "{number}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn doubles_are_read_to_the_last_bit(number in any::<f64>(), digits in 0..20usize) {
+        for number in [format!("{number}"), format!("{number:e}"), format!("{:.digits$}", number % 1e9)] {
+            let text = with_number(&number);
+            prop_assert_eq!(usual(text.as_bytes()), general(text.as_bytes()), "{}", number);
+        }
+    }
+
+    #[test]
+    fn a_changed_message_is_read_the_same_or_not_at_all(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..4u8, any::<prop::sample::Index>()), 1..4)
+    ) {
+        const SIGNS: &[u8] = b"{}[]\",:\\ \n\t0159-+.eEtfnv_\x00\x1f\x7f\xc3\xa9u";
+        let text = r#"{"v":1,"agent":"a","epoch":1,"sequence":7,"host":"h","labels":{"l":"x"},"points":[
+            {"measurement":"m","time_us":1,"tags":{"t":"\u00e9"},"fields":{"a":1.25,"b":true,"c":"x\\y"}},
+            {"time_us":2,"measurement":"m","fields":{"a":-3e2,"b":null,"c":"é"}} ] }"#;
+        let mut bytes = text.as_bytes().to_vec();
+        for (place, change, sign) in changes {
+            let (at, sign) = (place.index(bytes.len()), SIGNS[sign.index(SIGNS.len())]);
+            match change {
+                0 => bytes[at] = sign,
+                1 => bytes.insert(at, sign),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        if let Some(read) = usual(&bytes) {
+            prop_assert_eq!(Some(read), general(&bytes));
+        }
+        // The debug assertion in it compares everything.
+        let _ = Json.decode(&bytes, &mut BatchRef::default());
+    }
+}
+
+#[test]
+fn what_is_written_is_usual() {
+    let text = r#"{"v":1,"agent":"a","epoch":1,"sequence":7,"host":"h","labels":{"l":"x"},"points":[
+        {"measurement":"m","time_us":1,"tags":{"t":"x"},"fields":{"a":1.25,"b":true,"c":"x\\y"}},
+        {"measurement":"m","time_us":2,"tags":{"t":"y"},"fields":{"a":1.25,"b":true,"c":"x"}},
+        {"measurement":"other","time_us":2,"tags":{},"fields":{"z":1}}]}"#;
+    let batch = decode(text).expect("valid").to_batch().expect("one host");
+    let mut written = Vec::new();
+    Json.encode(&batch, &mut written);
+    let mut read = BatchRef::default();
+    for _ in 0..2 {
+        // The second time the names are as expected.
+        read = read.recycle();
+        assert_eq!(usual::decode(&written, &mut read), Some(()));
+        assert_eq!(read.to_batch().as_ref(), Ok(&batch));
+    }
 }
