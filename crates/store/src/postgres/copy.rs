@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 128 * 1024;
 /// Which columns of a block are sent: time, series, those that have a value, and the slot where
 /// rows are staged.
 pub(super) struct CopyPlan {
-    columns: Vec<usize>,
+    columns: Vec<(usize, ValueType)>,
     with_slot: bool,
 }
 
@@ -31,6 +31,7 @@ impl CopyPlan {
     pub(super) fn of(block: &RowBlock, with_slot: bool) -> Self {
         let columns = (0..block.measurement().fields.len())
             .filter(|&column| block.has_values(column))
+            .map(|column| (column, block.column_type(column)))
             .collect();
         Self { columns, with_slot }
     }
@@ -39,7 +40,7 @@ impl CopyPlan {
     pub(super) fn column_list(&self, block: &RowBlock) -> String {
         let fields = &block.measurement().fields;
         let mut list = "time, series_id".to_owned();
-        for &column in &self.columns {
+        for &(column, _) in &self.columns {
             list.push_str(", ");
             list.push_str(&quoted(&fields[column].name));
         }
@@ -81,22 +82,18 @@ impl CopyEncoder {
         let count = 2 + plan.columns.len() + usize::from(plan.with_slot);
         // At most 1,600 columns in a table.
         out.put_i16(i16::try_from(count).unwrap_or(i16::MAX));
-        out.put_i32(8);
-        out.put_i64(time);
+        out.put_slice(&eight_bytes(time.cast_unsigned()));
         out.put_i32(4);
         out.put_i32(key.series.0);
         let cells = block.cells(row);
-        for &column in &plan.columns {
+        for &(column, value_type) in &plan.columns {
             let cell = cells[column];
             if cell.is_null() {
                 out.put_i32(ABSENT);
                 continue;
             }
-            match block.column_type(column) {
-                ValueType::Float => {
-                    out.put_i32(8);
-                    out.put_f64(cell.as_float());
-                }
+            match value_type {
+                ValueType::Float => out.put_slice(&eight_bytes(cell.as_float().to_bits())),
                 ValueType::Bool => {
                     out.put_i32(1);
                     out.put_u8(u8::from(cell.as_bool()));
@@ -130,6 +127,14 @@ impl CopyEncoder {
         self.buffer.put_i16(TRAILER);
         self.buffer.split().freeze()
     }
+}
+
+/// A column of eight bytes with its length, written at once.
+#[inline]
+fn eight_bytes(bits: u64) -> [u8; 12] {
+    let mut column = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    column[4..].copy_from_slice(&bits.to_be_bytes());
+    column
 }
 
 /// The error of a row whose time no column of the database takes.
