@@ -5,6 +5,10 @@
 //! an empty database, then (a) the limit: its tables are emptied, and the very rows that it wrote,
 //! held in memory, go in again over one connection, in transactions of the size that the sink
 //! used (`limit` says how). Broker, database and program share the machine.
+//!
+//! Before the first round a small topic goes the same way uncounted: the first consumer group of a
+//! broker waits for seconds until the broker has made its topic of offsets, and the first rows of a
+//! server wait for the files of its log.
 
 mod limit;
 mod report;
@@ -16,9 +20,12 @@ use super::target::{Kind, Target};
 use crate::interrupt;
 use crate::run::target as build_folder;
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_testkit::{random_hex, random_topic};
+
+/// Points that go through before the first round.
+const WARM_UP_POINTS: u64 = 100_000;
 
 /// What to measure.
 #[derive(Debug)]
@@ -44,14 +51,37 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     let encoding = tidegauge_wire::by_name(&options.encoding)
         .and_then(|encoding| encoding.encoder())
         .with_context(|| format!("no agent sends the encoding {}", options.encoding))?;
-    let fleet = Fleet {
+    let fleet_of = |points| Fleet {
         shape: options.shape,
         hosts: 100,
-        points: options.points,
+        points,
         interval_us: 10_000_000,
         until_us: SystemClock.now_us(),
     };
-    eprintln!("=== filling a topic");
+    let one_round = |topic: &str, points: u64, profile: Option<&Path>| {
+        interrupt::check()?;
+        let target = Target::create(options.store, &servers, folder.path())?;
+        let group = format!("bench-{}", random_hex(8));
+        let source = Source {
+            program,
+            brokers,
+            topic,
+            group: &group,
+        };
+        let ran = run_sink::to_the_end(source, &target, profile)?;
+        anyhow::ensure!(
+            ran.rows == points,
+            "{} rows of {points} points arrived",
+            ran.rows
+        );
+        let limit = limit::limit(&target, ran.rows_per_step())?;
+        anyhow::Ok((ran, limit))
+    };
+    eprintln!("=== filling topics");
+    let warm_up = random_topic("bench-warm-up");
+    let fleet = fleet_of(WARM_UP_POINTS.min(options.points));
+    let points = fill(brokers, &warm_up, options.partitions, encoding, fleet)?.points;
+    let fleet = fleet_of(options.points);
     let sent = fill(brokers, &topic, options.partitions, encoding, fleet)?;
     eprintln!(
         "=== {} points in {} messages, {} MB",
@@ -59,31 +89,16 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
         sent.messages,
         sent.bytes / 1_000_000
     );
+    one_round(&warm_up, points, None)?;
     let (mut sinks, mut limits) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        interrupt::check()?;
-        let target = Target::create(options.store, &servers, folder.path())?;
-        let group = format!("bench-{}", random_hex(8));
-        let source = Source {
-            program,
-            brokers,
-            topic: &topic,
-            group: &group,
-        };
         let profile = options
             .profile
             .then(|| build_folder().join(format!("bench-sink-{round}.perf")));
-        let ran = run_sink::to_the_end(source, &target, profile.as_deref())?;
-        anyhow::ensure!(
-            ran.rows == sent.points,
-            "{} rows of {} points arrived",
-            ran.rows,
-            sent.points
-        );
+        let (ran, limit) = one_round(&topic, sent.points, profile.as_deref())?;
         if let Some(profile) = profile {
             eprintln!("=== profile: perf report -i {}", profile.display());
         }
-        let limit = limit::limit(&target, ran.rows_per_step())?;
         eprintln!(
             "=== round {round}: sink {:.0} rows/s, limit {:.0} rows/s by {}, ratio {:.2}",
             ran.rows_per_second(),
