@@ -2,7 +2,7 @@
 //!
 //! Everything here is outside of any step, by one owner at a time and with short waits (D9). One
 //! measurement is one transaction that alters one table, so that steps, which touch many, cannot
-//! deadlock with it; its view follows in another.
+//! deadlock with it; a view that is there already is changed in another.
 
 use super::connect::Session;
 use super::errors;
@@ -260,9 +260,18 @@ async fn make(
                   select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
     session.execute(&doing, insert, &[&id, &tags]).await?;
     let stored = load(session, &[name]).await?.remove(name);
-    let stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
+    let mut stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
     if need.keyed && !stored.keyed {
         partitions::make_keyed(session, id, name).await?;
+        stored.keyed = true;
+    }
+    if before.is_none() && stored.view_columns.is_empty() {
+        // Nobody holds a view that is not there, so it is made with its table.
+        let fields = stored.field_names();
+        let statements = view::statements(name, &[], &stored.tags, &fields);
+        session.batch(&doing, &statements).await?;
+        commit_schema_change(session, &doing).await?;
+        return Ok(Some(stored));
     }
     commit_schema_change(session, &doing).await?;
     refresh_view(session, name).await?;
@@ -353,7 +362,7 @@ async fn add_fields(
     Ok(())
 }
 
-/// Brings a view up to date, in a transaction of its own. A query that holds the view for long
+/// Brings a view that is there up to date, in a transaction of its own. A query that holds the view for long
 /// does not hold up the rows: then it is tried again when the measurement is next looked at.
 async fn refresh_view(session: &mut Session, name: &str) -> Result<(), StoreError> {
     let doing = format!("making the view {name}");
