@@ -21,6 +21,9 @@ pub struct OpenOptions {
     /// is not is said as an outage, or as the reason of a dead letter
     /// ([`Reason::NotInSchema`](tidegauge_model::Reason::NotInSchema)).
     pub manage_schema: bool,
+    /// From so many rows of a measurement in a step on they are loaded in bulk, where that is another
+    /// way than for few rows (MySQL: LOAD DATA LOCAL).
+    pub bulk_load_rows: usize,
 }
 
 impl Default for OpenOptions {
@@ -30,6 +33,8 @@ impl Default for OpenOptions {
             connect_deadline: Duration::from_secs(10),
             statement_deadline: Duration::from_secs(60),
             manage_schema: true,
+            // For fewer the round trips cost more than is saved.
+            bulk_load_rows: 100,
         }
     }
 }

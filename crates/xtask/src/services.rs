@@ -205,6 +205,8 @@ pub(crate) fn up() -> anyhow::Result<bool> {
         environment: servers.environment(),
     };
     let text = serde_json::to_string_pretty(&run).context("write down the servers")?;
+    // Not there yet when the programs lie elsewhere (`TIDEGAUGE_SERVICES_CACHE`).
+    fs::create_dir_all(target().join("services")).context("make the folder of run.json")?;
     fs::write(run_file(), text).with_context(|| format!("write {}", run_file().display()))?;
     eprintln!("servers: up; stop them with `cargo xtask services down`");
     run.print_exports();

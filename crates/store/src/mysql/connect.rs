@@ -5,10 +5,11 @@
 //! that is gone answers nothing.
 
 use super::errors::{self, During};
+use super::load::{Data, Loads, Offer};
 use super::url::Target;
 use crate::{ErrorClass, StoreError};
 use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{Conn, Row};
+use mysql_async::{Conn, OptsBuilder, Row};
 use std::future::Future;
 use std::time::Duration;
 
@@ -34,13 +35,33 @@ pub(super) struct Session {
     pub(super) deadline: Duration,
     /// Whether tables, columns and views are made.
     pub(super) manages_schema: bool,
+    /// What the server may ask for: nothing, but while rows are being loaded.
+    offer: Offer,
+    /// When rows are loaded.
+    pub(super) loads: Loads,
+}
+
+/// What LOAD DATA did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loaded {
+    /// Rows that are new.
+    pub(super) rows: u64,
+    /// What the server changed or left out, and said so.
+    pub(super) warnings: u16,
 }
 
 impl Session {
     /// Connects and sets up the session.
-    pub(super) async fn connect(target: &Target, purpose: Purpose) -> Result<Self, StoreError> {
+    pub(super) async fn connect(
+        target: &Target,
+        purpose: Purpose,
+        loads: Loads,
+    ) -> Result<Self, StoreError> {
         let doing = "connecting to MySQL";
-        let connecting = Conn::new(target.driver.clone());
+        let offer = Offer::default();
+        let driver =
+            OptsBuilder::from_opts(target.driver.clone()).local_infile_handler(Some(offer.clone()));
+        let connecting = Conn::new(driver);
         let connection = tokio::time::timeout(target.options.connect_deadline, connecting)
             .await
             .map_err(|_| errors::deadline_elapsed(doing, During::Statement))?
@@ -49,6 +70,8 @@ impl Session {
             connection,
             deadline: target.options.statement_deadline,
             manages_schema: target.options.manage_schema,
+            offer,
+            loads,
         };
         let lock_wait = LOCK_WAIT.min(session.deadline).as_secs().max(1);
         let idle = session.deadline.as_secs().max(1);
@@ -59,6 +82,8 @@ impl Session {
              ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
                 .to_owned(),
             "set session time_zone = '+00:00'".to_owned(),
+            // Warnings that are not kept might not be counted.
+            "set session max_error_count = 64".to_owned(),
             format!("set session innodb_lock_wait_timeout = {lock_wait}"),
             // A program that is frozen within a step must not hold its positions for ever; MySQL
             // itself knows no such bound.
@@ -114,6 +139,31 @@ impl Session {
         let answer = run(&mut self.connection, sql, &mut affected);
         within(self.deadline, doing, During::Statement, answer).await?;
         Ok(affected.last().copied().unwrap_or(0))
+    }
+
+    /// Runs statements of which the last is LOAD DATA LOCAL of a file of this name, with the data in
+    /// place of the file.
+    pub(super) async fn load(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        file: &str,
+        data: Data<'_>,
+    ) -> Result<Loaded, StoreError> {
+        // The server reads one piece while the next one is made.
+        let sending = data.send(self.offer.make(file));
+        let offer = &self.offer;
+        let connection = &mut self.connection;
+        let answer = async {
+            let answer = load(connection, sql).await;
+            // What the server did not ask for is not made.
+            offer.withdraw();
+            answer
+        };
+        let both = async { tokio::join!(answer, sending).0 };
+        let answer = within(self.deadline, doing, During::Statement, both).await;
+        self.offer.withdraw();
+        answer
     }
 
     /// The rows of a query, their values in binary form: numbers come as they are stored.
@@ -185,9 +235,27 @@ async fn run(
     loop {
         affected.push(answers.affected_rows());
         if answers.is_empty() {
+            // The error of a statement behind the first waits here, else for whoever comes next.
+            answers.next().await?;
             return Ok(());
         }
         // Steps to the next answer.
+        while answers.next().await?.is_some() {}
+    }
+}
+
+/// Sends statements of which the last is LOAD DATA LOCAL; answers what that one did.
+async fn load(connection: &mut Conn, sql: &str) -> Result<Loaded, mysql_async::Error> {
+    let mut answers = connection.query_iter(sql).await?;
+    loop {
+        let loaded = Loaded {
+            rows: answers.affected_rows(),
+            warnings: answers.warnings(),
+        };
+        if answers.is_empty() {
+            answers.next().await?;
+            return Ok(loaded);
+        }
         while answers.next().await?.is_some() {}
     }
 }
@@ -197,13 +265,16 @@ async fn run(
 pub(super) struct Link {
     target: Target,
     session: Option<Session>,
+    loads: Loads,
 }
 
 impl Link {
-    pub(super) const fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target) -> Self {
+        let loads = Loads::from(target.options.bulk_load_rows);
         Self {
             target,
             session: None,
+            loads,
         }
     }
 
@@ -211,7 +282,7 @@ impl Link {
     pub(super) async fn take(&mut self) -> Result<Session, StoreError> {
         match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => Ok(session),
-            None => Session::connect(&self.target, Purpose::Write).await,
+            None => Session::connect(&self.target, Purpose::Write, self.loads.clone()).await,
         }
     }
 
@@ -256,7 +327,7 @@ impl Pool {
         let idle = self.locked().pop().filter(|session| !session.is_closed());
         let mut session = match idle {
             Some(session) => session,
-            None => Session::connect(&self.target, Purpose::Read).await?,
+            None => Session::connect(&self.target, Purpose::Read, Loads::never()).await?,
         };
         let answer = queries(&mut session).await;
         if !matches!(&answer, Err(error) if error.class() == ErrorClass::Outage) {

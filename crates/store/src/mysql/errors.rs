@@ -19,6 +19,9 @@ pub(super) enum During {
 /// A lock was not had in time.
 pub(super) const LOCK_WAIT_TIMEOUT: &str = "1205";
 
+/// The server, or a proxy before it, takes no LOAD DATA LOCAL (MySQL before 8, MySQL, MariaDB).
+pub(super) const LOAD_IS_REFUSED: [&str; 3] = ["1148", "3948", "4166"];
+
 /// Whose fault an error is, by its number and SQLSTATE.
 pub(super) fn class_of(code: u16, state: &str) -> ErrorClass {
     match code {

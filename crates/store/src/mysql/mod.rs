@@ -1,5 +1,5 @@
 //! MariaDB (tested on 11.4) and MySQL 8.4, by the SQL that both understand: rows clustered by series
-//! and time in InnoDB, steps by multi-row INSERT (S6).
+//! and time in InnoDB, steps by LOAD DATA LOCAL or multi-row INSERT (S6).
 //!
 //! | file | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series` | what [`Store::ensure`] makes |
 //! | `schema_text` | all of that as SQL, for an administrator |
-//! | `apply`, `rows`, `bookkeeping`, `dead_letters` | the step |
+//! | `apply`, `rows`, `load`, `bookkeeping`, `dead_letters` | the step |
 //! | `read`, `account` | queries |
 //! | `retention` | old rows go |
 //!
@@ -21,6 +21,7 @@ mod bookkeeping;
 mod connect;
 mod dead_letters;
 mod errors;
+mod load;
 mod migrate;
 mod read;
 mod retention;

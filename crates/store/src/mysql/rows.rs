@@ -1,16 +1,15 @@
-//! Rows of a step as multi-row INSERT statements, and the count of those that are there already.
+//! Rows of a step: as the data of LOAD DATA LOCAL (`load`) where all of them are new and taken as they
+//! are, else as multi-row INSERT statements, which count those that are there already.
 //!
 //! `on duplicate key update series_id = series_id` changes nothing of a row that is there, and the
 //! server counts it as not changed: so the count of changed rows is the count of new ones, and no
-//! error is hidden. That is what rules out `insert ignore`, and LOAD DATA LOCAL too, which turns
-//! errors of rows into warnings.
+//! error is hidden. That is what rules out `insert ignore`.
 
 use super::connect::{PACKET_BYTES, Session};
-use super::errors;
-use super::values::{data_table, push_float, push_text, push_time, quoted};
+use super::values::{data_table, push_float, push_integer, push_text, push_time, quoted};
+use super::{errors, load};
 use crate::{RowBlock, StoreError};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use tidegauge_model::ValueType;
 
 /// Repeated rows per slot of the step's moves.
@@ -44,6 +43,11 @@ pub(super) async fn insert(
 ) -> Result<u64, StoreError> {
     let doing = format!("inserting rows of {}", block.measurement().name);
     let rows = first_of_each_key(block, repeats);
+    if load::is_worth_it(session, rows.len())
+        && load::all_were_loaded(session, &doing, block, &rows).await?
+    {
+        return Ok(rows.len() as u64);
+    }
     let head = Head::of(block);
     let mut new_rows = 0;
     let mut rest = rows.as_slice();
@@ -110,6 +114,12 @@ fn first_of_each_key(block: &RowBlock, repeats: &mut Repeats) -> Vec<u32> {
     first
 }
 
+/// The columns that are written; the others are null in every row.
+pub(super) fn columns_with_values(block: &RowBlock) -> Vec<usize> {
+    let columns = 0..block.measurement().fields.len();
+    columns.filter(|&column| block.has_values(column)).collect()
+}
+
 /// What the statements of a block begin with, and which of its columns they have.
 struct Head {
     sql: String,
@@ -120,8 +130,7 @@ impl Head {
     /// Columns without a value in the block are left out.
     fn of(block: &RowBlock) -> Self {
         let measurement = block.measurement();
-        let columns = (0..measurement.fields.len()).filter(|&column| block.has_values(column));
-        let columns: Vec<usize> = columns.collect();
+        let columns = columns_with_values(block);
         let mut sql = format!(
             "insert into {} (`series_id`, `time`",
             data_table(&measurement.name)
@@ -158,7 +167,9 @@ impl Head {
 
     fn push_row(&self, sql: &mut String, block: &RowBlock, row: usize) -> Result<(), StoreError> {
         let key = block.key(row);
-        write!(sql, "({},", key.series.0).expect("writing into memory does not fail");
+        sql.push('(');
+        push_integer(sql, key.series.0.into());
+        sql.push(',');
         if !push_time(sql, key.time_us) {
             return Err(errors::time_out_of_range());
         }
@@ -182,13 +193,13 @@ impl Head {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{Cell, ErrorClass, FieldColumn, Measurement, RowKey, RowOrigin, SeriesId};
     use std::sync::Arc;
     use tidegauge_model::Kind;
 
-    fn block(rows: usize) -> RowBlock {
+    pub(in crate::mysql) fn block(rows: usize) -> RowBlock {
         let field = |name: &str, value_type| FieldColumn {
             name: name.to_owned(),
             value_type,
@@ -238,8 +249,8 @@ mod tests {
         assert_eq!(
             sql,
             "insert into `m_load` (`series_id`, `time`, `a``b`, `up`, `note`) values \
-             (7,'1970-01-01 00:00:00.000000',5e-1,1,_utf8mb4 x'69742773'),\
-             (7,'1970-01-01 00:00:00.000001',5e-1,0,null) \
+             (7,'1970-01-01 00:00:00.000000',0.5e0,1,_utf8mb4 x'69742773'),\
+             (7,'1970-01-01 00:00:00.000001',0.5e0,0,null) \
              on duplicate key update `series_id` = `series_id`"
         );
     }

@@ -1,6 +1,7 @@
-//! Names and values as MySQL takes them: quoted identifiers, literals that need no escapes, times.
+//! Names and values as MySQL takes them: quoted identifiers, literals that need no escapes, times,
+//! and fields of LOAD DATA.
 //!
-//! Texts and bytes are written as hexadecimal literals, so that neither `sql_mode` nor a character
+//! In statements texts and bytes are hexadecimal literals, so that neither `sql_mode` nor a character
 //! in them can change what a statement means (D14). Times are `datetime(6)`, always in UTC.
 
 use mysql_async::Value;
@@ -68,6 +69,14 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
 
 /// Appends a time as a literal; false when no column takes it.
 pub(super) fn push_time(sql: &mut String, time_us: i64) -> bool {
+    sql.push('\'');
+    let is_in_range = push_bare_time(sql, time_us);
+    sql.push('\'');
+    is_in_range
+}
+
+/// Appends a time without quotes; false when no column takes it.
+pub(super) fn push_bare_time(text: &mut String, time_us: i64) -> bool {
     if !TIMES_US.contains(&time_us) {
         return false;
     }
@@ -75,12 +84,30 @@ pub(super) fn push_time(sql: &mut String, time_us: i64) -> bool {
     let of_day = time_us.rem_euclid(DAY_US);
     let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    write!(
-        sql,
-        "'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}'"
-    )
-    .expect(INTO_MEMORY);
+    // By hand: this is done for every row.
+    let mut written = *b"0000-00-00 00:00:00.000000";
+    let parts = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, hour),
+        (14..16, minute),
+        (17..19, second),
+        (20..26, micros),
+    ];
+    for (places, mut number) in parts {
+        for place in places.rev() {
+            written[place] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+        }
+    }
+    text.push_str(str::from_utf8(&written).expect("digits are ASCII"));
     true
+}
+
+/// Appends a whole number.
+pub(super) fn push_integer(text: &mut String, number: i64) {
+    text.push_str(itoa::Buffer::new().format(number));
 }
 
 /// The condition that `column` is in a range of times; `None` when no stored time can be.
@@ -99,7 +126,34 @@ pub(super) fn time_condition(column: &str, range_us: &std::ops::Range<i64>) -> O
 
 /// Appends a finite number so that the server reads the very same one: as a literal of a double.
 pub(super) fn push_float(sql: &mut String, number: f64) {
-    write!(sql, "{number:e}").expect(INTO_MEMORY);
+    let begin = sql.len();
+    push_bare_float(sql, number);
+    // Without an exponent it would be a decimal.
+    if !sql[begin..].contains('e') {
+        sql.push_str("e0");
+    }
+}
+
+/// Appends a finite number as a field of LOAD DATA: the fewest digits that mean it and no other.
+pub(super) fn push_bare_float(data: &mut String, number: f64) {
+    data.push_str(zmij::Buffer::new().format_finite(number));
+}
+
+/// Appends a text as a field of LOAD DATA with tabs between fields, lines that end with a line feed
+/// and `\` as escape.
+pub(super) fn push_field(data: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '\t', '\n', '\0']) {
+        data.push_str(&rest[..at]);
+        data.push_str(match rest.as_bytes()[at] {
+            b'\t' => "\\t",
+            b'\n' => "\\n",
+            b'\0' => "\\0",
+            _ => "\\\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    data.push_str(rest);
 }
 
 /// A `datetime(6)` in microseconds since 1970 UTC.
@@ -211,14 +265,33 @@ mod tests {
     #[test]
     fn numbers_are_literals_of_doubles() {
         for (number, literal) in [
-            (1.0, "1e0"),
-            (-0.1, "-1e-1"),
+            (1.0, "1.0e0"),
+            (-0.1, "-0.1e0"),
+            (-0.0, "-0.0e0"),
+            (18_446_744_073_709_551_615.0, "1.8446744073709552e+19"),
             (5e-324, "5e-324"),
-            (f64::MAX, "1.7976931348623157e308"),
+            (f64::MAX, "1.7976931348623157e+308"),
         ] {
             let mut sql = String::new();
             push_float(&mut sql, number);
             assert_eq!(sql, literal);
+            let read: f64 = sql.parse().expect("a number");
+            assert_eq!(read.to_bits(), number.to_bits());
+        }
+    }
+
+    #[test]
+    fn texts_are_fields_of_data() {
+        for (text, field) in [
+            ("", ""),
+            ("it's \r ß", "it's \r ß"),
+            ("a\tb\nc", "a\\tb\\nc"),
+            ("\\N", "\\\\N"),
+            ("\0\\", "\\0\\\\"),
+        ] {
+            let mut data = String::new();
+            push_field(&mut data, text);
+            assert_eq!(data, field);
         }
     }
 }

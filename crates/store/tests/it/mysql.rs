@@ -1,5 +1,6 @@
 //! The conformance suite on MariaDB or MySQL, and what only a server can do.
 
+mod loading;
 mod outages;
 mod tables;
 
@@ -18,12 +19,15 @@ use tokio::net::{TcpListener, TcpStream};
 /// How long anything may take here.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A scratch database on the server of `TEST_MYSQL`.
-pub(crate) struct MysqlDatabase {
+/// A scratch database on the server of `TEST_MYSQL`, whose stores load from so many rows on.
+pub(crate) struct Scratch<const LOADED_FROM: usize> {
     database: testkit::MysqlDatabase,
 }
 
-impl MysqlDatabase {
+/// One whose stores insert few rows, as they do by default.
+pub(crate) type MysqlDatabase = Scratch<100>;
+
+impl<const LOADED_FROM: usize> Scratch<LOADED_FROM> {
     /// Runs SQL beside the store; all values as text.
     fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         self.database.query(sql).expect("answered")
@@ -46,6 +50,14 @@ impl MysqlDatabase {
     /// A URL of the same database at another address.
     fn url_at(&self, address: &str) -> StoreUrl {
         store_url(&self.database.url.replace(self.address(), address))
+    }
+
+    fn store_at(&self, url: &StoreUrl) -> Box<dyn Store> {
+        let options = OpenOptions {
+            bulk_load_rows: LOADED_FROM,
+            ..OpenOptions::default()
+        };
+        open_store(url, &options).expect("the URL is right")
     }
 
     /// The connection that is at a statement which begins with `begin`, once there is one.
@@ -155,7 +167,7 @@ async fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
 }
 
 #[async_trait::async_trait]
-impl Subject for MysqlDatabase {
+impl<const LOADED_FROM: usize> Subject for Scratch<LOADED_FROM> {
     async fn start(test: &str) -> Option<Self> {
         let database = testkit::mysql_database(&format!("store: mysql: {test}"))?;
         Some(Self { database })
@@ -163,6 +175,10 @@ impl Subject for MysqlDatabase {
 
     fn url(&self) -> StoreUrl {
         store_url(&self.database.url)
+    }
+
+    fn store(&self) -> Box<dyn Store> {
+        self.store_at(&self.url())
     }
 
     async fn execute(&self, sql: &str) {
@@ -220,7 +236,7 @@ impl Subject for MysqlDatabase {
 
     async fn apply_cut_after_commit(&self, step: &Step) {
         let (address, forwarding) = cut_the_answer_to_commit(self.address()).await;
-        let mut store = store_at(&self.url_at(&address));
+        let mut store = self.store_at(&self.url_at(&address));
         let error = store.apply(step).await.expect_err("the answer was lost");
         assert_eq!(error.class(), ErrorClass::Outage, "{}", chain(&error));
         assert!(!error.is_certainly_rolled_back());
