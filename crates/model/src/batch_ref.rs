@@ -10,11 +10,15 @@ use crate::shape::{Names, ShapeBook};
 use crate::{Batch, DropNotice, Host, IdentityError, Name, NameError, Origin, Point, Reason};
 use crate::{Shape, Tags, ValueRef};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// Up to so many hosts of one message are compared one by one, more are looked up.
 const COMPARED_HOSTS: usize = 16;
+
+/// So many points of one message are rejected one by one, further ones are only counted: a message of
+/// millions of bad lines must take neither the memory nor the tables of millions of complaints (D11).
+pub const MOST_REJECTED: usize = 100;
 
 /// A batch as decoded, borrowing its texts from the message.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +34,8 @@ pub struct BatchRef<'a> {
     pub drops: Vec<DropNotice>,
     /// Points that were there but cannot be stored (D7); their neighbours are in `points()`.
     pub rejected: Vec<RejectedPoint>,
+    /// Further ones than [`MOST_REJECTED`], by their reason.
+    pub further_rejected: BTreeMap<Reason, u64>,
     /// Numbers that were not finite and were left out.
     pub left_out: u64,
     /// The hosts after the first, already checked.
@@ -286,6 +292,10 @@ impl<'a> BatchRef<'a> {
     /// Gives up the point that is open and notes why.
     pub fn reject_point(&mut self, index: u32, reason: Reason, detail: String) {
         self.abandon_point();
+        if self.rejected.len() >= MOST_REJECTED {
+            *self.further_rejected.entry(reason).or_default() += 1;
+            return;
+        }
         self.rejected.push(RejectedPoint {
             index,
             reason,
@@ -430,5 +440,23 @@ mod tests {
         assert_eq!(points[1].2, [(Cow::Borrowed("c"), ValueRef::Float(3.0))]);
         assert_eq!(batch.rejected[0].index, 1);
         assert_eq!(batch.recycle().points().len(), 0);
+    }
+
+    #[test]
+    fn of_many_bad_points_the_first_are_told_and_the_others_counted_d11() {
+        let mut batch = BatchRef::default();
+        for index in 0..1_000 {
+            let reason = match index % 4 {
+                0 => Reason::BadTime,
+                _ => Reason::Syntax,
+            };
+            batch.reject_point(index, reason, "bad".to_owned());
+        }
+        let told = batch.rejected.iter().map(|rejected| rejected.index);
+        assert!(told.eq(0..100));
+        let counted = BTreeMap::from([(Reason::BadTime, 225), (Reason::Syntax, 675)]);
+        assert_eq!(batch.further_rejected, counted);
+        let batch = batch.recycle();
+        assert!(batch.rejected.is_empty() && batch.further_rejected.is_empty());
     }
 }

@@ -19,7 +19,7 @@ mod shape;
 mod value;
 
 pub use batch::{Batch, DropNotice, DropReason};
-pub use batch_ref::{BatchRef, PointRef, RejectedPoint};
+pub use batch_ref::{BatchRef, MOST_REJECTED, PointRef, RejectedPoint};
 pub use catalog::Kind;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::{AgentId, Host, IdentityError, Origin};

@@ -148,7 +148,7 @@ impl Replayer {
                 Ok(Applied::Committed { rows, .. }) => {
                     // The ledger is read again for the next letter: others write meanwhile.
                     self.messages.forget_ledger();
-                    let rejected = packed.step.dead_letters.len() as u64;
+                    let rejected = packed.step.rejected();
                     return Ok(Some(Replayed::Stored { rows, rejected }));
                 }
                 Ok(Applied::LedgerMoved) => return Ok(None),
@@ -202,6 +202,7 @@ fn prepare(step: &mut Step, letter: &DeadLetterRow) -> Result<(), String> {
             return Err(why(again));
         }
         step.dead_letters.clear();
+        step.further_letters.clear();
         step.ledger.clear();
         for block in &mut step.blocks {
             let row = (0..block.len()).filter(|&row| block.origin(row).index == index);
@@ -214,7 +215,7 @@ fn prepare(step: &mut Step, letter: &DeadLetterRow) -> Result<(), String> {
     } else if let (0, Some(first)) = (step.rows(), step.dead_letters.first()) {
         return Err(why(first));
     }
-    let (points, rejected) = (step.rows() as u64, step.dead_letters.len() as u64);
+    let (points, rejected) = (step.rows() as u64, step.rejected());
     for moved in &mut step.moves {
         // Nothing of the log is applied.
         moved.to = moved.from;

@@ -36,7 +36,8 @@ pub use reader::{
 };
 pub use rows::{Cell, RowBlock, RowKey, RowOrigin};
 pub use step::{
-    DeadLetter, DeadLetterFilter, DeadLetterRow, Gap, GapReason, PositionMove, SourceId, Step,
+    DeadLetter, DeadLetterFilter, DeadLetterRow, FurtherLetters, Gap, GapReason, PositionMove,
+    SourceId, Step,
 };
 pub use upkeep::{
     PostponedPartition, RemovedRows, RetentionReport, RetentionRequest, SettleReport,

@@ -107,6 +107,18 @@ pub struct DeadLetter {
     pub payload: Bytes,
 }
 
+/// Points of messages that have so many dead letters already that further ones are only counted: they
+/// are noted with the letters that were removed for their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FurtherLetters {
+    /// Index into [`Step::moves`]: source and partition.
+    pub slot: u32,
+    /// Why they cannot be stored.
+    pub reason: Reason,
+    /// How many.
+    pub letters: u64,
+}
+
 /// Why messages that were in the log cannot be read any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapReason {
@@ -150,6 +162,8 @@ pub struct Step {
     pub blocks: Vec<RowBlock>,
     /// What cannot be stored.
     pub dead_letters: Vec<DeadLetter>,
+    /// What cannot be stored and gets no letter of its own, one for each slot and reason.
+    pub further_letters: Vec<FurtherLetters>,
     /// Ledger rows to be written.
     pub ledger: Vec<LedgerChange>,
     /// What is missing of the log, told with the move that goes past it.
@@ -161,6 +175,13 @@ pub struct Step {
 }
 
 impl Step {
+    /// Points and messages that cannot be stored.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        let further = self.further_letters.iter().map(|further| further.letters);
+        self.dead_letters.len() as u64 + further.sum::<u64>()
+    }
+
     /// Rows of all blocks.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -266,6 +266,10 @@ impl Assembler {
         for (index, reason, detail) in &checked.rejected {
             draft.reject(slot, message, Some(*index), *reason, detail, encoding);
         }
+        let further = batch.further_rejected.iter();
+        for (&reason, &points) in further.chain(&checked.further_rejected) {
+            draft.reject_further(slot, reason, points);
+        }
         draft.accepted(slot, checked.accepted as u64, checked.newest_us());
         draft.tally.values += self.packer.pack(batch, slot, message.offset);
     }

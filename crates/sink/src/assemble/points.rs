@@ -8,9 +8,10 @@
 use super::Needs;
 use super::limits::{Rejected, check_limits, check_types};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-use tidegauge_model::{BatchRef, PointRef, Reason, ValueRef, ValueType};
+use tidegauge_model::{BatchRef, MOST_REJECTED, PointRef, Reason, ValueRef, ValueType};
 use tidegauge_store::{
     Catalog, Cell, HostKey, Measurement, RowBlock, RowKey, RowOrigin, SeriesId, SeriesNeed,
     SeriesSlot,
@@ -23,13 +24,22 @@ pub(super) struct Checked {
     pub(super) accepted: usize,
     /// The span of their times.
     pub(super) times_us: Option<RangeInclusive<i64>>,
-    /// Points that cannot, with their place in the message.
+    /// Points that cannot, with their place in the message; the first of them.
     pub(super) rejected: Vec<(u32, Reason, String)>,
+    /// Further ones than [`MOST_REJECTED`], by their reason.
+    pub(super) further_rejected: BTreeMap<Reason, u64>,
 }
 
 impl Checked {
     pub(super) fn newest_us(&self) -> Option<i64> {
         self.times_us.as_ref().map(|times| *times.end())
+    }
+
+    fn reject(&mut self, index: u32, reason: Reason, detail: String) {
+        match self.rejected.len() < MOST_REJECTED {
+            true => self.rejected.push((index, reason, detail)),
+            false => *self.further_rejected.entry(reason).or_default() += 1,
+        }
     }
 
     fn accept(&mut self, time_us: i64) {
@@ -184,7 +194,7 @@ impl Packer {
                 }
                 Ok(None) => {}
                 Err(Rejected(reason, detail)) => {
-                    checked.rejected.push((point.index, reason, detail));
+                    checked.reject(point.index, reason, detail);
                 }
             }
         }

@@ -2,9 +2,11 @@
 
 use super::Tally;
 use crate::Message;
-use std::collections::HashMap;
-use tidegauge_model::Reason;
-use tidegauge_store::{DeadLetter, LedgerChange, PositionMove, RowBlock, SourceId, Step};
+use std::collections::{BTreeMap, HashMap};
+use tidegauge_model::{MOST_REJECTED, Reason};
+use tidegauge_store::{
+    DeadLetter, FurtherLetters, LedgerChange, PositionMove, RowBlock, SourceId, Step,
+};
 use tidegauge_wire::DecodeError;
 
 /// The longest detail of a dead letter in bytes.
@@ -15,6 +17,7 @@ pub(super) struct StepDraft {
     pub(super) tally: Tally,
     moves: Vec<PositionMove>,
     dead_letters: Vec<DeadLetter>,
+    further_letters: BTreeMap<(u32, Reason), u64>,
 }
 
 impl StepDraft {
@@ -100,7 +103,15 @@ impl StepDraft {
         );
     }
 
-    /// Makes a dead letter. Of several of one message only the first holds the bytes.
+    /// Counts points that cannot be stored, of a message that has as many dead letters as it gets.
+    pub(super) fn reject_further(&mut self, slot: u32, reason: Reason, points: u64) {
+        *self.further_letters.entry((slot, reason)).or_default() += points;
+        self.moves[slot as usize].dead_letters += points;
+        *self.tally.dead_letters.entry(reason).or_default() += points;
+    }
+
+    /// Makes a dead letter. Of several of one message only the first holds the bytes, and there are
+    /// [`MOST_REJECTED`] at most; further ones are counted.
     pub(super) fn reject(
         &mut self,
         slot: u32,
@@ -110,10 +121,14 @@ impl StepDraft {
         detail: &str,
         encoding: &str,
     ) {
-        let held = self
-            .dead_letters
-            .last()
-            .is_some_and(|last| last.slot == slot && last.offset == message.offset);
+        let of_message = self.dead_letters.iter().rev();
+        let of_message = of_message
+            .take_while(|last| last.slot == slot && last.offset == message.offset)
+            .count();
+        if of_message >= MOST_REJECTED {
+            return self.reject_further(slot, reason, 1);
+        }
+        let held = of_message > 0;
         self.dead_letters.push(DeadLetter {
             slot,
             offset: message.offset,
@@ -136,12 +151,19 @@ impl StepDraft {
             tally,
             moves,
             dead_letters,
+            further_letters,
         } = self;
+        let further = |((slot, reason), letters)| FurtherLetters {
+            slot,
+            reason,
+            letters,
+        };
         (
             Step {
                 moves,
                 blocks,
                 dead_letters,
+                further_letters: further_letters.into_iter().map(further).collect(),
                 ledger,
                 ..Step::default()
             },

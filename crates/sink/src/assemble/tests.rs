@@ -386,3 +386,32 @@ fn points_of_several_hosts_in_one_message_are_series_of_their_hosts() {
     bench.pack();
     assert_eq!(bench.rounds, 3, "nothing is asked twice");
 }
+
+#[test]
+fn d11_of_a_message_full_of_bad_points_the_first_are_letters_and_the_others_counted() {
+    let mut bench = Bench::new(Limits::default());
+    let too_old = "load,host=a load1=1 1\n".repeat(60);
+    let garbage = "no line at all\n".repeat(250);
+    let lines = format!("{too_old}{garbage}load,host=a load1=2 {NOW_US}000\n");
+    bench.send(&lines).send("{}");
+    bench.messages[0].encoding = Some(Bytes::from_static(b"influx/1"));
+    let packed = bench.pack();
+    let step = &packed.step;
+    assert_eq!(step.rows(), 1, "a good point among them is stored");
+    let of_first = step.dead_letters.iter().filter(|letter| letter.offset == 0);
+    let (letters, holding): (Vec<_>, Vec<_>) = of_first
+        .map(|letter| (letter.index, !letter.payload.is_empty()))
+        .unzip();
+    assert_eq!(letters.len(), 100);
+    assert_eq!(holding.iter().filter(|holds| **holds).count(), 1);
+    let further: u64 = step
+        .further_letters
+        .iter()
+        .map(|further| further.letters)
+        .sum();
+    assert_eq!(further, 210);
+    // The next message has letters of its own.
+    assert_eq!(step.dead_letters.len(), 101);
+    assert_eq!((step.rejected(), step.moves[0].dead_letters), (311, 311));
+    assert_eq!(packed.tally.dead_letters.values().sum::<u64>(), 311);
+}

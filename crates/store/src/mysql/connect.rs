@@ -9,7 +9,7 @@ use super::load::{Data, Loads, Offer};
 use super::url::Target;
 use crate::{ErrorClass, StoreError};
 use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{Conn, OptsBuilder, Row};
+use mysql_async::{Conn, OptsBuilder, Row, Value};
 use std::future::Future;
 use std::time::Duration;
 
@@ -139,6 +139,17 @@ impl Session {
         let answer = run(&mut self.connection, sql, &mut affected);
         within(self.deadline, doing, During::Statement, answer).await?;
         Ok(affected.last().copied().unwrap_or(0))
+    }
+
+    /// Runs one statement with values in place of its question marks, in binary form.
+    pub(super) async fn execute_with(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<(), StoreError> {
+        let answer = self.connection.exec_drop(sql, values);
+        within(self.deadline, doing, During::Statement, answer).await
     }
 
     /// Runs statements of which the last is LOAD DATA LOCAL of a file of this name, with the data in

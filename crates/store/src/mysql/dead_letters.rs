@@ -2,27 +2,84 @@
 
 use super::connect::{PACKET_BYTES, Session, value};
 use super::errors;
-use super::values::{push_bytes, push_text, push_time, text, time_us};
+use super::values::{push_bytes, push_text, push_time, signed, text, time_us};
 use crate::letters::{LETTER_BYTES, Measured};
-use crate::{DeadLetterFilter, DeadLetterRow, LetterBound, RemovedLetters, Step, StoreError};
-use mysql_async::Row;
+use crate::{
+    DeadLetter, DeadLetterFilter, DeadLetterRow, LetterBound, PositionMove, RemovedLetters, Step,
+    StoreError,
+};
+use mysql_async::{Row, Value};
 use std::collections::BTreeMap;
 
 /// Dead letters that are listed when no number is given.
 const DEFAULT_LIST: usize = 100;
 
-/// The statements that store the dead letters of a step, each of about a packet's size.
-pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
-    let head = "insert into `dead_letter` (`source`, `topic`, `partition`, `message_offset`,
+/// Bytes of a letter beside its message, at most: its texts are bounded far below.
+const LETTER_HEAD: usize = 64 << 10;
+
+const INSERT: &str = "insert into `dead_letter` (`source`, `topic`, `partition`, `message_offset`,
          `point_index`, `reason`, `detail`, `encoding`, `payload`) values ";
+
+/// Whether a letter is stored by a statement of its own.
+const fn is_large(letter: &DeadLetter) -> bool {
+    letter.payload.len() * 2 + LETTER_HEAD > PACKET_BYTES
+}
+
+fn partition_of<'a>(step: &'a Step, letter: &DeadLetter) -> Result<&'a PositionMove, StoreError> {
+    step.moves.get(letter.slot as usize).ok_or_else(|| {
+        errors::unexpected(
+            "storing dead letters",
+            "a dead letter's slot is none of the step's",
+        )
+    })
+}
+
+/// Stores the letters whose messages are large, each by its own statement and its message as it is,
+/// not in digits. They come before all others of the step, because a message is with the letter of
+/// its lowest number. A message that is larger than the server takes would be refused for ever, so
+/// its letter is stored without it, and says so.
+pub(super) async fn insert_large(session: &mut Session, step: &Step) -> Result<(), StoreError> {
+    let doing = "storing a dead letter of a large message";
+    let mut limit = None;
+    for letter in step.dead_letters.iter().filter(|letter| is_large(letter)) {
+        let most = match limit {
+            Some(most) => most,
+            None => {
+                let sql = "select cast(@@max_allowed_packet as unsigned)";
+                *limit.insert(session.query_value::<u64>(doing, sql).await?)
+            }
+        };
+        let moved = partition_of(step, letter)?;
+        let bytes = letter.payload.len() as u64;
+        let (mut detail, mut payload) = (letter.detail.clone(), letter.payload.to_vec());
+        if bytes + LETTER_HEAD as u64 > most {
+            payload.clear();
+            detail.push_str(&format!(
+                "; the message of {bytes} bytes is not kept: the server's max_allowed_packet is {most}"
+            ));
+        }
+        let values: Vec<Value> = vec![
+            moved.source.as_str().into(),
+            moved.source.label().into(),
+            moved.partition.into(),
+            letter.offset.into(),
+            letter.index.into(),
+            letter.reason.as_str().into(),
+            detail.into(),
+            letter.encoding.as_str().into(),
+            payload.into(),
+        ];
+        let sql = format!("{INSERT}(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        session.execute_with(doing, &sql, values).await?;
+    }
+    Ok(())
+}
+
+/// The statements that store the other dead letters of a step, each of about a packet's size.
+pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
     let mut statements: Vec<String> = Vec::new();
-    for letter in &step.dead_letters {
-        let moved = step.moves.get(letter.slot as usize).ok_or_else(|| {
-            errors::unexpected(
-                "storing dead letters",
-                "a dead letter's slot is none of the step's",
-            )
-        })?;
+    for letter in step.dead_letters.iter().filter(|letter| !is_large(letter)) {
+        let moved = partition_of(step, letter)?;
         let mut row = String::with_capacity(letter.payload.len() * 2 + 512);
         row.push('(');
         for text in [moved.source.as_str(), moved.source.label()] {
@@ -42,10 +99,30 @@ pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
                 statement.push(',');
                 statement.push_str(&row);
             }
-            _ => statements.push(format!("{head}{row}")),
+            _ => statements.push(format!("{INSERT}{row}")),
         }
     }
     Ok(statements)
+}
+
+/// The statements that count the letters of a step which are none of their own.
+pub(super) fn count_further(step: &Step) -> impl Iterator<Item = String> + '_ {
+    step.further_letters.iter().filter_map(|further| {
+        let moved = step.moves.get(further.slot as usize)?;
+        Some(format!(
+            "insert into `dead_letter_removed` (`source`, `partition`, `reason`, `bound`, `topic`,
+                 `letters`, `bytes`, `first_time`, `last_time`)
+             values ({}, {}, {}, {}, {}, {}, 0, utc_timestamp(6), utc_timestamp(6))
+             on duplicate key update `letters` = `letters` + values(`letters`),
+                 `topic` = values(`topic`), `last_time` = values(`last_time`)",
+            text(moved.source.as_str()),
+            moved.partition,
+            text(further.reason.as_str()),
+            text(LetterBound::Bytes.as_str()),
+            text(moved.source.label()),
+            signed(further.letters),
+        ))
+    })
 }
 
 /// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so

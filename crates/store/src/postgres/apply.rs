@@ -232,6 +232,7 @@ impl Applier {
             bookkeeping::count_repeats(session, step, &repeats).await?;
         }
         dead_letters::insert(session, step).await?;
+        dead_letters::count_further(session, step).await?;
         bookkeeping::note_gaps(session, step).await?;
         phases.end("copy");
         match ending {

@@ -72,6 +72,34 @@ pub(super) async fn insert(session: &mut Session, step: &Step) -> Result<(), Sto
     Ok(())
 }
 
+/// Counts the letters of a step which are none of their own.
+pub(super) async fn count_further(session: &mut Session, step: &Step) -> Result<(), StoreError> {
+    let count = "insert into dead_letter_removed (source, partition, reason, bound, topic, letters,
+                     bytes, first_time, last_time)
+                 values ($1, $2, $3, $4, $5, $6, 0, now(), now())
+                 on conflict (source, partition, reason, bound) do update
+                 set letters = dead_letter_removed.letters + excluded.letters,
+                     topic = excluded.topic, last_time = excluded.last_time";
+    let doing = "counting dead letters";
+    for further in &step.further_letters {
+        let moved = step.moves.get(further.slot as usize).ok_or_else(|| {
+            errors::unexpected(doing, "a dead letter's slot is none of the step's")
+        })?;
+        let (reason, bound) = (further.reason.as_str(), LetterBound::Bytes.as_str());
+        let letters = i64::try_from(further.letters).unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &moved.source.as_str(),
+            &moved.partition,
+            &reason,
+            &bound,
+            &storable(moved.source.label()),
+            &letters,
+        ];
+        session.execute(doing, count, &parameters).await?;
+    }
+    Ok(())
+}
+
 /// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so
 /// for the others they are looked up from there on downwards, which is near.
 pub(super) async fn list(

@@ -80,6 +80,7 @@ fn write(
         bookkeeping::count_duplicates(transaction, moved, duplicates)?;
     }
     dead_letters::insert(transaction, step)?;
+    dead_letters::count_further(transaction, step)?;
     phases.end("copy");
     let duplicates = duplicates.iter().sum();
     Ok(Applied::Committed {

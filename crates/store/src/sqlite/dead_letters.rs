@@ -38,6 +38,30 @@ pub(super) fn insert(connection: &Connection, step: &Step) -> rusqlite::Result<(
     Ok(())
 }
 
+/// Counts the letters of a step which are none of their own.
+pub(super) fn count_further(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
+    let mut count = connection.prepare_cached(&format!(
+        "insert into dead_letter_removed
+         (source, \"partition\", reason, bound, topic, letters, bytes, first_time, last_time)
+         values (?1, ?2, ?3, ?4, ?5, ?6, 0, {NOW_US}, {NOW_US})
+         on conflict (source, \"partition\", reason, bound) do update
+         set letters = letters + excluded.letters, topic = excluded.topic,
+             last_time = excluded.last_time"
+    ))?;
+    for further in &step.further_letters {
+        let moved = &step.moves[further.slot as usize];
+        count.execute(params![
+            moved.source.as_str(),
+            moved.partition,
+            further.reason.as_str(),
+            LetterBound::Bytes.as_str(),
+            moved.source.label(),
+            signed(further.letters),
+        ])?;
+    }
+    Ok(())
+}
+
 /// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so
 /// for the others they are looked up from there on downwards, which is near.
 pub(super) fn list(

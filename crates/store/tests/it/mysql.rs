@@ -1,5 +1,6 @@
 //! The conformance suite on MariaDB or MySQL, and what only a server can do.
 
+mod large_letters;
 mod loading;
 mod outages;
 mod tables;
@@ -9,6 +10,7 @@ use crate::conformance::{Subject, conformance};
 use std::error::Error;
 use std::time::Duration;
 use testkit::mysql_query;
+use testkit::servers::{Distribution, MariadbOptions, MariadbServer};
 use tidegauge_store::{
     Applied, ErrorClass, OpenOptions, Step, Store, StoreError, StoreUrl, open_store,
 };
@@ -270,6 +272,28 @@ async fn a_call_that_is_given_up_leaves_no_transaction_behind() {
             duplicates: 0
         }
     );
+}
+
+/// A server of the test's own, with a setting that the shared one cannot have, and a database on it,
+/// which goes first.
+struct OwnServer {
+    database: MysqlDatabase,
+    server: MariadbServer,
+}
+
+impl OwnServer {
+    /// `None` where no server can be started, after the skip was recorded.
+    fn start(test: &str, setting: &str) -> Option<Self> {
+        let distribution = Distribution::of_environment(test)?;
+        let options = MariadbOptions {
+            settings: vec![setting.to_owned()],
+            ..MariadbOptions::default()
+        };
+        let server = MariadbServer::start(&distribution, &options).expect("started")?;
+        let database = testkit::MysqlDatabase::create(&server.url()).expect("a database");
+        let database = MysqlDatabase { database };
+        Some(Self { database, server })
+    }
 }
 
 /// What a test needs to act as another user: `mysql://user:password@…` of the same database.

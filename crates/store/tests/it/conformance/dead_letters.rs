@@ -7,8 +7,8 @@ use super::building::{
 use std::sync::Arc;
 use tidegauge_model::Reason;
 use tidegauge_store::{
-    Applied, DeadLetter, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, LetterBound,
-    PositionMove, Reader, RemovedLetters, Step, Store,
+    Applied, DeadLetter, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, FurtherLetters,
+    LetterBound, PositionMove, Reader, RemovedLetters, Step, Store,
 };
 
 const PAYLOAD: &[u8] = b"{\"v\":1, \xff\0";
@@ -48,6 +48,42 @@ async fn list(store: &mut Box<dyn Store>, filter: DeadLetterFilter) -> Vec<DeadL
 async fn ids(store: &mut Box<dyn Store>, filter: DeadLetterFilter) -> Vec<i64> {
     let found = list(store, filter).await;
     found.into_iter().map(|letter| letter.id).collect()
+}
+
+pub(crate) async fn further_ones_of_a_message_are_counted(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    for (from, letters) in [(0, 7_u64), (1, 1_000_000)] {
+        let mut step = writer.step(vec![moved(from..from + 1)], &[]).await;
+        step.dead_letters = vec![dead_letter(from, Some(3), Reason::Syntax)];
+        let further = |reason, letters| FurtherLetters {
+            slot: 0,
+            reason,
+            letters,
+        };
+        step.further_letters = vec![
+            further(Reason::Syntax, letters),
+            further(Reason::BadTime, 1),
+        ];
+        assert_eq!(step.rejected(), letters + 2);
+        step.moves[0].dead_letters = step.rejected();
+        let applied = writer.store.apply(&step).await.expect("applied");
+        assert_eq!(applied, committed(0, 0));
+    }
+    let losses = subject.reader().losses().await.expect("losses");
+    let mut counts: Vec<_> = losses
+        .iter()
+        .map(|loss| (loss.what.as_str(), loss.reason.clone(), loss.count))
+        .collect();
+    counts.sort();
+    let reason = |reason: Reason| reason.as_str().to_owned();
+    assert_eq!(
+        counts,
+        [
+            ("dead_letters", reason(Reason::Syntax), 2),
+            ("removed_dead_letters", reason(Reason::BadTime), 2),
+            ("removed_dead_letters", reason(Reason::Syntax), 1_000_007),
+        ]
+    );
 }
 
 pub(crate) async fn they_are_found_by_number_time_and_page(subject: &impl Subject) {

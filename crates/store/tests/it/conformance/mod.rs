@@ -121,6 +121,7 @@ macro_rules! conformance {
         ] }
         conformance! { $subject, dead_letters: [
             they_are_found_by_number_time_and_page,
+            further_ones_of_a_message_are_counted,
             deleting_one_leaves_the_message_with_the_others,
             replaying_stores_and_takes_the_letter_out_once,
             a_letter_replayed_by_two_at_once_is_stored_once,

@@ -1,13 +1,12 @@
 //! Rows by LOAD DATA LOCAL: the conformance suite over it, the ways back to INSERT, and a server that
 //! asks for files.
 
-use super::{MysqlDatabase, Scratch, read_some};
+use super::{MysqlDatabase, OwnServer, Scratch, read_some};
 use crate::conformance::building::{
     BEGIN_US, TestPoint, Writer, as_rows, committed, moved, moved_in, point, source, stored,
 };
 use crate::conformance::{Subject, conformance};
 use std::collections::BTreeMap;
-use testkit::servers::{Distribution, MariadbOptions, MariadbServer};
 use tidegauge_model::Value;
 use tidegauge_store::{Applied, ErrorClass, OpenOptions, RowBlock, Step, open_store};
 use tidegauge_testkit as testkit;
@@ -193,17 +192,10 @@ async fn what_a_column_does_not_take_is_refused_and_not_changed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_local_data_gets_inserts_and_is_asked_once() {
-    let Some(distribution) = Distribution::of_environment("store: mysql: local_infile off") else {
+    let own = OwnServer::start("store: mysql: local_infile off", "--local-infile=0");
+    let Some(OwnServer { database, server }) = own else {
         return;
     };
-    let options = MariadbOptions {
-        settings: vec!["--local-infile=0".to_owned()],
-        ..MariadbOptions::default()
-    };
-    let server = MariadbServer::start(&distribution, &options).expect("started");
-    let Some(server) = server else { return };
-    let database = testkit::MysqlDatabase::create(&server.url()).expect("a database");
-    let database = MysqlDatabase { database };
     let mut writer = Writer::open(&database).await;
     let before = statements(&server.url());
     let points = loads(400);
