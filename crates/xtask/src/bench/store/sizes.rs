@@ -44,7 +44,8 @@ pub(super) fn sizes(target: &Target) -> anyhow::Result<Sizes> {
                 sizes.measurements.insert(name.to_owned(), size);
             }
             let others = "select sum(pg_total_relation_size(oid))::bigint from pg_class \
-                where relkind = 'r' and relnamespace = 'public'::regnamespace and relname !~ '^m_'";
+                where relkind = 'r' and relnamespace = 'public'::regnamespace and relname !~ '^m_' \
+                and relname not in (select name from partition)";
             sizes.bookkeeping_bytes = target.number(others)?;
             Ok(sizes)
         }
