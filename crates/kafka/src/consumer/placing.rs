@@ -57,8 +57,8 @@ impl Worker {
         }
         let identity = self.identify(name)?;
         let waiting = of_topic(self).unwrap_or_default();
-        let ranges = self.ranges(name, &waiting)?;
-        let lows: Vec<(i32, i64)> = ranges.iter().map(|(at, (low, _))| (*at, *low)).collect();
+        let lows = self.edge(name, &waiting, Offset::Beginning)?;
+        let lows: Vec<(i32, i64)> = lows.into_iter().collect();
         let begins: BTreeMap<i32, i64> = self
             .positions
             .assigned(&identity, &lows)
@@ -68,6 +68,9 @@ impl Worker {
             })?
             .into_iter()
             .collect();
+        // Only now: where the logs end must not be older news than the positions. Another sink may
+        // still be applying, and this thread may have slept between the two.
+        let ranges = self.ranges(name, &waiting)?;
         let mut begin_now = Vec::new();
         for (partition, (low, high)) in ranges {
             match begins.get(&partition) {
@@ -166,29 +169,37 @@ impl Worker {
         name: &str,
         partitions: &[i32],
     ) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
-        let edge = |edge: Offset| -> Result<BTreeMap<i32, i64>, KafkaError> {
-            let what = || format!("read the watermarks of topic {name}");
-            let failed = |error| KafkaError::of_request(what(), name, error);
-            let mut asked = list(partitions.iter().map(|partition| (name, *partition)));
-            // The protocol's ListOffsets takes these two where a time stamp is expected.
-            asked.set_all_offsets(edge).map_err(failed)?;
-            let found = self
-                .client
-                .offsets_for_times(asked, ASK_DEADLINE)
-                .map_err(failed)?;
-            let elements = found.elements();
-            let found = elements.iter().map(|at| match (at.error(), at.offset()) {
-                (Ok(()), Offset::Offset(offset)) => Ok((at.partition(), offset)),
-                (Err(error), _) => Err(failed(error)),
-                (Ok(()), _) => Err(KafkaError::Timeout { what: what() }),
-            });
-            found.collect()
-        };
-        let (lows, highs) = (edge(Offset::Beginning)?, edge(Offset::End)?);
+        let lows = self.edge(name, partitions, Offset::Beginning)?;
+        let highs = self.edge(name, partitions, Offset::End)?;
         let both = lows
             .into_iter()
             .filter_map(|(at, low)| Some((at, (low, *highs.get(&at)?))));
         Ok(both.collect())
+    }
+
+    /// One watermark of each partition.
+    fn edge(
+        &self,
+        name: &str,
+        partitions: &[i32],
+        edge: Offset,
+    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let what = || format!("read the watermarks of topic {name}");
+        let failed = |error| KafkaError::of_request(what(), name, error);
+        let mut asked = list(partitions.iter().map(|partition| (name, *partition)));
+        // The protocol's ListOffsets takes these two where a time stamp is expected.
+        asked.set_all_offsets(edge).map_err(failed)?;
+        let found = self
+            .client
+            .offsets_for_times(asked, ASK_DEADLINE)
+            .map_err(failed)?;
+        let elements = found.elements();
+        let found = elements.iter().map(|at| match (at.error(), at.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Ok((at.partition(), offset)),
+            (Err(error), _) => Err(failed(error)),
+            (Ok(()), _) => Err(KafkaError::Timeout { what: what() }),
+        });
+        found.collect()
     }
 
     /// Gives partitions that librdkafka does not have to it, and begins a generation.

@@ -366,3 +366,46 @@ async fn settings_are_checked_before_a_thread_is_started() {
         "{refused:?}"
     );
 }
+
+/// Positions that are answered when the test says so.
+struct Late {
+    asked: mpsc::UnboundedSender<()>,
+    answer: std::sync::mpsc::Receiver<Vec<(i32, i64)>>,
+}
+
+impl Positions for Late {
+    fn assigned(
+        &mut self,
+        _: &TopicIdentity,
+        _: &[(i32, i64)],
+    ) -> Result<Vec<(i32, i64)>, PositionsError> {
+        self.asked.send(())?;
+        Ok(self.answer.recv_timeout(DEADLINE)?)
+    }
+}
+
+/// Another member may be applying messages while this one is being assigned, and this one may be
+/// asleep between its questions (SIGSTOP, a busy machine).
+#[tokio::test]
+async fn a_position_that_moves_while_it_is_asked_for_is_not_outside_of_the_log() {
+    let broker = Broker::start(1);
+    let (asked, mut is_asked) = mpsc::unbounded_channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    let (sender, mut events) = mpsc::channel(16);
+    let positions = Box::new(Late {
+        asked,
+        answer: answers,
+    });
+    let _consumer =
+        Consumer::start(&broker.settings(), &options(), positions, sender).expect("a consumer");
+    let asked = tokio::time::timeout(DEADLINE, is_asked.recv()).await;
+    assert_eq!(asked.expect("in time"), Some(()));
+    broker.fill(0, 5).await;
+    answer.send(vec![(0, 5)]).expect("the consumer asks");
+    match next(&mut events).await {
+        Event::Assigned { partitions, .. } => assert_eq!(partitions, [(0, 5)]),
+        other => panic!("{other:?}"),
+    }
+    broker.fill(5, 6).await;
+    assert_eq!(offsets(&mut events, 1).await, [5]);
+}

@@ -13,7 +13,7 @@
 //!    beginning: batches that are known by the ledger and points under a key make no second row (D6).
 //!
 //! What is wanted is looked up in the database again before anything is written: another sink may
-//! have been here first. Messages of the partition that wait in memory are committed before, as
+//! have been here first, and then nothing is written. Messages of the partition that wait in memory are committed before, as
 //! they may be the last copy.
 
 use super::{Leave, Sink};
@@ -96,6 +96,12 @@ impl Sink {
             let stored = self
                 .stored_position(&lost.source, lost.partition, lost.stored)
                 .await?;
+            // What was compared with the log is not what is stored: another sink was here, or what
+            // was fetched was not all applied. The log may have grown since, too. If the stored
+            // position is outside of it, that is found when it is read from there.
+            if stored != lost.stored {
+                return Ok(stored);
+            }
             let Some(gap) = lost.gap(stored) else {
                 return Ok(stored);
             };
