@@ -185,6 +185,10 @@ impl KafkaSettings {
             .set("reconnect.backoff.max.ms", "5000")
             // Idle connections are closed by brokers every ten minutes; that is no news.
             .set("log.connection.close", "false");
+        if tracing::enabled!(target: "librdkafka", tracing::Level::TRACE) {
+            // What it says of its own accord is little; the user's `debug` goes before.
+            config.set("debug", "broker,cgrp,consumer,fetch,metadata,topic");
+        }
         for (name, value) in &self.properties {
             config.set(name, value);
         }
