@@ -16,6 +16,9 @@ use tidegauge_testkit::proxy::Proxy;
 
 /// Between two cuts of one fault: time to connect again and be in the middle of something.
 const BETWEEN_CUTS: Duration = Duration::from_millis(300);
+/// How long the database is held before the sinks are put to sleep: by then each that has something
+/// to do waits for an answer in the middle of a step.
+const UNTIL_IN_FLIGHT: Duration = Duration::from_millis(300);
 /// After the disk has room again: until the losses that were only in memory are stored. An agent
 /// killed before that could not tell them.
 const UNTIL_COUNTED: Duration = Duration::from_millis(400);
@@ -76,14 +79,8 @@ impl Stage<'_> {
                 rest(pause)?;
                 process.signal(Signal::CONT)
             }
-            Kind::SinkAdded => {
-                let free = self.sinks[self.plan.sinks..]
-                    .iter()
-                    .find(|sink| sink.lock().is_none());
-                let added = free.context("no place for one more sink")?;
-                *added.lock() = Some(added.start(&self.place)?);
-                Ok(())
-            }
+            Kind::SinkAdded => self.add_sink(),
+            Kind::SinksOvertaken => self.overtake_sinks(pause),
             Kind::AgentKilled => self.restart_agent(agent, pause),
             Kind::BrokerRestarted => {
                 let mut kafka = self.servers.kafka();
@@ -139,6 +136,38 @@ impl Stage<'_> {
             }
             Kind::DiskFull => self.fill_disk(agent, pause),
         }
+    }
+
+    fn add_sink(&self) -> anyhow::Result<()> {
+        let mut free = self.sinks[self.plan.sinks..].iter();
+        let free = free.find_map(|sink| Some((sink, sink.free()?)));
+        let (sink, mut place) = free.context("no place for one more sink")?;
+        *place = Some(sink.start(&self.place)?);
+        Ok(())
+    }
+
+    /// Every sink of this moment becomes a zombie with a step in flight: what the database was sent
+    /// of it arrives only now, and the rest when the sink wakes up, which is after a new one took all
+    /// partitions and began where the old ones had begun.
+    fn overtake_sinks(&self, pause: Duration) -> anyhow::Result<()> {
+        let proxy = &self.servers.postgres_proxy;
+        // In the order of the sinks, as all that lock several do.
+        let running: Vec<_> = self.sinks.iter().map(Sink::lock).collect();
+        let running: Vec<_> = running.into_iter().filter(|sink| sink.is_some()).collect();
+        let all = |signal| {
+            let mut sinks = running.iter().flat_map(|sink| sink.as_ref());
+            sinks.try_for_each(|process| process.signal(signal))
+        };
+        proxy.pause();
+        let stopped = rest(UNTIL_IN_FLIGHT).and_then(|()| all(Signal::STOP));
+        proxy.resume();
+        self.note(&format!("{} sinks sleep", running.len()));
+        let overtaken = stopped
+            .and_then(|()| self.add_sink())
+            .and_then(|()| rest(pause));
+        // Whatever happened: one that sleeps for ever cannot be stopped.
+        all(Signal::CONT)?;
+        overtaken
     }
 
     fn restart_sink(&self, sink: &Sink, pause: Duration, orderly: bool) -> anyhow::Result<()> {

@@ -21,6 +21,8 @@ use tidegauge_testkit::servers::Process;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take until everything that was spooled is sent.
 const DRAIN_WITHIN: Duration = Duration::from_secs(90);
+/// What a sink logs if all of it is wanted.
+const VERBOSE: &str = "info,tidegauge=debug,librdkafka=trace";
 /// A file system for a spool: room for its log (8 MiB), and soon full.
 const SMALL_DISK: &str = "size=24m";
 
@@ -28,6 +30,7 @@ const SMALL_DISK: &str = "size=24m";
 pub(super) struct Place<'a> {
     pub(super) tidegauge: &'a Path,
     pub(super) xtask: &'a Path,
+    pub(super) verbose: bool,
     pub(super) brokers: String,
     pub(super) topic: String,
     pub(super) store: String,
@@ -69,6 +72,11 @@ impl Sink {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its place, if that is empty and no other fault works on it.
+    pub(super) fn free(&self) -> Option<MutexGuard<'_, Option<Process>>> {
+        self.process.try_lock().ok().filter(|place| place.is_none())
+    }
+
     /// Starts it into its place.
     pub(super) fn start(&self, place: &Place<'_>) -> anyhow::Result<Process> {
         let mut program = place.tidegauge("sink");
@@ -76,6 +84,9 @@ impl Sink {
             .args(["--group", &place.topic, "--store", &place.store])
             .env("TIDEGAUGE_SINK_STEP_POINTS", place.step_points.to_string())
             .env("TIDEGAUGE_SINK_SESSION_TIMEOUT", format!("{SESSION_MS}ms"));
+        if place.verbose {
+            program.env("TIDEGAUGE_LOG", VERBOSE);
+        }
         let log = place.folder.join(format!("{}.log", self.name));
         Process::run("a sink", &program, log)
     }

@@ -67,11 +67,16 @@ pub(crate) fn shape(faults: Command) -> Command {
             Arg::new("only")
                 .long("only")
                 .value_name("KIND")
-                .help("Only faults of this kind"),
+                .value_delimiter(',')
+                .help("Only faults of this kind; or of several, divided by commas"),
         )
         .arg(flag("list", "List the kinds of faults"))
         .arg(flag("json", "Print one JSON object per run"))
         .arg(flag("release", "Test the release build, not the debug one"))
+        .arg(flag(
+            "verbose",
+            "The sinks and their Kafka client log what they do",
+        ))
 }
 
 /// The part of the command line that only the runs themselves use.
@@ -89,7 +94,7 @@ pub(crate) fn producer(options: &ArgMatches) -> anyhow::Result<bool> {
 #[derive(Debug, Serialize)]
 struct Report {
     seed: u64,
-    /// `ok`, `failed`, or `broken` when the run itself could not be made.
+    /// As [`oracle::verdict`] says, or `broken` when the run itself could not be made.
     verdict: &'static str,
     seconds: f64,
     sinks: usize,
@@ -109,12 +114,12 @@ pub(crate) fn faults(options: &ArgMatches) -> anyhow::Result<bool> {
         }
         return Ok(true);
     }
-    let only = match options.get_one::<String>("only") {
-        None => None,
-        Some(name) => Some(Kind::of_name(name).ok_or_else(|| {
+    let mut only = Vec::new();
+    for name in options.get_many::<String>("only").unwrap_or_default() {
+        only.push(Kind::of_name(name).ok_or_else(|| {
             CannotTry(format!("there is no fault `{name}`; `--list` shows them"))
-        })?),
-    };
+        })?);
+    }
     let first = options.get_one::<u64>("seed").copied();
     let first = first.unwrap_or_else(|| SystemClock.now_us().unsigned_abs() / 1_000_000);
     let runs = options.get_one::<u64>("runs").copied().unwrap_or(1);
@@ -127,12 +132,13 @@ pub(crate) fn faults(options: &ArgMatches) -> anyhow::Result<bool> {
     let programs = Programs {
         tidegauge: &tidegauge,
         xtask: &xtask,
+        verbose: options.get_flag("verbose"),
     };
     eprintln!("=== {runs} runs from seed {first} on");
     let mut failed = Vec::new();
     for seed in first..first.saturating_add(runs) {
         interrupt::check()?;
-        let report = one(&servers, &programs, &Plan::of_seed(seed, only))?;
+        let report = one(&servers, &programs, &Plan::of_seed(seed, &only))?;
         if report.verdict != "ok" {
             failed.push(seed);
         }
@@ -176,8 +182,10 @@ fn one(servers: &Servers, programs: &Programs<'_>, plan: &Plan) -> anyhow::Resul
     let outcome = run::run(servers, programs, plan, &folder);
     interrupt::check()?;
     let (verdict, findings, counts) = match outcome {
-        Ok(outcome) if outcome.findings.is_empty() => ("ok", Vec::new(), outcome.counts),
-        Ok(outcome) => ("failed", outcome.findings, outcome.counts),
+        Ok(outcome) => {
+            let verdict = oracle::verdict(&outcome.findings);
+            (verdict, outcome.findings, outcome.counts)
+        }
         Err(error) => {
             servers.keep_logs(&folder);
             let detail = format!("{error:#}");

@@ -12,6 +12,10 @@
 //! 4. The ledger says the same: nothing is missing, and its counts are those of the topic.
 //! 5. Positions are at the ends of the partitions, their counts are those of the topic and of the
 //!    tables, and there are no dead letters.
+//!
+//! A message behind the position of its partition waits: its rows are not lost, they are not there
+//! in time. That is a failure too, but another one ([`verdict`]): each partition that is not read to
+//! its end is found as `stuck`, and all other accounts are compared as far as the positions go.
 
 use super::journal::{Outcome, Written};
 use serde::Serialize;
@@ -44,6 +48,8 @@ pub(super) fn value_text(text: &str) -> String {
 /// One message of the topic.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
+    pub(super) partition: i32,
+    pub(super) offset: u64,
     pub(super) numbering: Numbering,
     pub(super) sequence: u64,
     pub(super) rows: Vec<Row>,
@@ -91,11 +97,19 @@ pub(super) struct Evidence {
     pub(super) dead_letters: Vec<String>,
 }
 
+impl Evidence {
+    /// Whether the position of its partition is beyond it.
+    fn is_applied(&self, sent: &Sent) -> bool {
+        let position = self.positions.get(&sent.partition);
+        position.is_some_and(|position| sent.offset < position.next_offset)
+    }
+}
+
 /// Something that must not be.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
-    /// `lost`, `doubled`, `invented`, `untold`, `ledger`, `position`, `dead_letter`, or of the run
-    /// itself `ended`, `slow_stop`, `stuck`, `panic`.
+    /// `lost`, `doubled`, `invented`, `untold`, `ledger`, `position`, `dead_letter`, `stuck`, or of
+    /// the run itself `ended`, `slow_stop`, `panic`.
     pub(super) kind: &'static str,
     pub(super) detail: String,
 }
@@ -115,11 +129,26 @@ pub(super) struct Counts {
     pub(super) epochs: u64,
 }
 
+/// The findings in one word: `lost` if something is neither there nor told and will not come,
+/// `doubled` if something is there that must not be, `failed` for what is wrong besides, `stuck` if
+/// everything is right as far as it goes but waits in a spool or the topic, `ok` if nothing was found.
+pub(super) fn verdict(findings: &[Finding]) -> &'static str {
+    let has = |kinds: &[&str]| findings.iter().any(|found| kinds.contains(&found.kind));
+    match findings {
+        [] => "ok",
+        _ if has(&["lost", "untold"]) => "lost",
+        _ if has(&["doubled", "invented"]) => "doubled",
+        _ if findings.iter().all(|found| found.kind == "stuck") => "stuck",
+        _ => "failed",
+    }
+}
+
 /// Judges.
 pub(super) fn judge(evidence: &Evidence) -> (Vec<Finding>, Counts) {
     let mut judge = Judge {
         evidence,
         batches: BTreeMap::new(),
+        waiting: BTreeSet::new(),
         findings: Vec::new(),
         counts: Counts::default(),
     };
@@ -134,10 +163,19 @@ pub(super) fn judge(evidence: &Evidence) -> (Vec<Finding>, Counts) {
     (findings, judge.counts)
 }
 
+/// One batch of the topic.
+#[derive(Debug, Clone, Copy)]
+struct InTopic<'e> {
+    rows: &'e [Row],
+    /// How many of its copies are before the positions of their partitions.
+    applied: u64,
+}
+
 struct Judge<'e> {
     evidence: &'e Evidence,
-    /// The topic's batches, with the number of their copies.
-    batches: BTreeMap<&'e Numbering, BTreeMap<u64, (&'e [Row], u64)>>,
+    batches: BTreeMap<&'e Numbering, BTreeMap<u64, InTopic<'e>>>,
+    /// Those of which a message waits.
+    waiting: BTreeSet<&'e Numbering>,
     findings: Vec<Finding>,
     counts: Counts,
 }
@@ -150,9 +188,16 @@ impl<'e> Judge<'e> {
     fn take_topic(&mut self) {
         for sent in &self.evidence.topic {
             let of = self.batches.entry(&sent.numbering).or_default();
-            let batch = of.entry(sent.sequence).or_insert((&sent.rows, 0));
-            batch.1 += 1;
-            let same = batch.0 == sent.rows;
+            let batch = of.entry(sent.sequence).or_insert(InTopic {
+                rows: &sent.rows,
+                applied: 0,
+            });
+            if self.evidence.is_applied(sent) {
+                batch.applied += 1;
+            } else {
+                self.waiting.insert(&sent.numbering);
+            }
+            let same = batch.rows == sent.rows;
             if !same {
                 let (agent, epoch) = &sent.numbering;
                 let sequence = sent.sequence;
@@ -160,6 +205,14 @@ impl<'e> Judge<'e> {
                     format!("{agent} {epoch}/{sequence} is in the topic with two contents");
                 self.found("invented", detail);
             }
+        }
+    }
+
+    /// The kind of a batch that is neither stored nor told: it may be told by one that waits.
+    fn untold(&self, numbering: &Numbering) -> &'static str {
+        match self.waiting.contains(numbering) {
+            true => "stuck",
+            false => "untold",
         }
     }
 
@@ -191,7 +244,7 @@ impl<'e> Judge<'e> {
                     }
                     (false, None) => {
                         self.found(
-                            "untold",
+                            self.untold(numbering),
                             format!("{name} is neither in the topic nor told as dropped"),
                         );
                     }
@@ -231,9 +284,11 @@ impl<'e> Judge<'e> {
     /// Rows as multisets: those of the topic's batches, each once, against those of the tables.
     fn compare_rows(&mut self) {
         let mut wanted: BTreeMap<&Row, i64> = BTreeMap::new();
-        for (rows, _) in self.batches.values().flat_map(BTreeMap::values) {
-            for row in *rows {
+        let mut waiting: BTreeMap<&Row, i64> = BTreeMap::new();
+        for batch in self.batches.values().flat_map(BTreeMap::values) {
+            for row in batch.rows {
                 *wanted.entry(row).or_default() += 1;
+                *waiting.entry(row).or_default() += i64::from(batch.applied == 0);
             }
         }
         let mut differences = wanted.clone();
@@ -242,6 +297,8 @@ impl<'e> Judge<'e> {
         }
         self.counts.points = self.evidence.tables.len() as u64;
         for (row, difference) in differences {
+            let late = waiting.get(row).copied().unwrap_or(0);
+            let difference = difference - difference.clamp(0, late);
             let kind = match difference {
                 0 => continue,
                 1.. => "lost",
@@ -275,6 +332,12 @@ impl<'e> Judge<'e> {
             for batch in batches {
                 let numbering = (agent.clone(), batch.epoch);
                 let told = self.dropped(&numbering).contains_key(&batch.sequence);
+                let in_topic = self.batches.get(&numbering);
+                let in_topic = in_topic.and_then(|batches| batches.get(&batch.sequence));
+                let late = match in_topic {
+                    Some(batch) => batch.applied == 0,
+                    None => self.waiting.contains(&numbering),
+                };
                 let numbers = batch.first_number..batch.first_number + batch.numbers;
                 for number in numbers {
                     let times = stored.remove(&(agent, number)).unwrap_or(0);
@@ -286,11 +349,12 @@ impl<'e> Judge<'e> {
                         | (Outcome::Unknown, false, 1)
                         | (Outcome::Spooled, true, 0)
                         | (Outcome::Spooled, false, 1) => {}
+                        (Outcome::Spooled, false, 0) if late => {}
                         (Outcome::Spooled, false, 0) => {
                             self.found("lost", format!("{name} was spooled"));
                         }
                         (Outcome::Unstored, false, 0) => {
-                            self.found("untold", format!("{name} was not spooled"));
+                            self.found(self.untold(&numbering), format!("{name} was not spooled"));
                         }
                         (Outcome::Unstored, ..) => {
                             self.found("invented", format!("{name} was not spooled"));
@@ -313,23 +377,33 @@ impl<'e> Judge<'e> {
         let nothing = BTreeMap::new();
         for (numbering, &next) in &self.evidence.numbered {
             let (agent, epoch) = numbering;
+            let batches = self.batches.get(numbering).unwrap_or(&nothing).values();
+            let applied: Vec<_> = batches.filter(|batch| batch.applied > 0).collect();
+            // What is missing may be among the batches that wait.
+            let waits = self.waiting.contains(numbering);
             let Some(row) = self.evidence.ledger.get(numbering) else {
-                if next > 0 {
+                if next > 0 && (!waits || !applied.is_empty()) {
                     self.found("ledger", format!("{agent} {epoch} has no row"));
                 }
                 continue;
             };
-            let batches = self.batches.get(numbering).unwrap_or(&nothing);
-            let copies: u64 = batches.values().map(|(_, copies)| copies).sum();
-            let points: usize = batches.values().map(|(rows, _)| rows.len()).sum();
-            let (different, dropped) = (batches.len() as u64, self.dropped(numbering).len() as u64);
-            if !row.missing.is_empty() {
-                let detail = format!("{agent} {epoch}: missing is {}", row.missing);
-                self.found("ledger", detail);
+            let copies: u64 = applied.iter().map(|batch| batch.applied).sum();
+            let points: usize = applied.iter().map(|batch| batch.rows.len()).sum();
+            let (different, dropped) = (applied.len() as u64, self.dropped(numbering).len() as u64);
+            if !waits {
+                if !row.missing.is_empty() {
+                    let detail = format!("{agent} {epoch}: missing is {}", row.missing);
+                    self.found("ledger", detail);
+                }
+                self.compare_counts(
+                    numbering,
+                    &[
+                        ("next_sequence", row.next_sequence, next),
+                        ("missing_batches", row.missing_batches, 0),
+                    ],
+                );
             }
             let pairs = [
-                ("next_sequence", row.next_sequence, next),
-                ("missing_batches", row.missing_batches, 0),
                 ("dropped_batches", row.dropped_batches, dropped),
                 ("batches", row.batches, different),
                 ("points", row.points, points as u64),
@@ -341,13 +415,7 @@ impl<'e> Judge<'e> {
                 ("conflicts", row.conflicts, 0),
             ];
             self.counts.repeated += copies - different;
-            for (column, found, expected) in pairs {
-                if found != expected {
-                    let detail =
-                        format!("{agent} {epoch}: {column} is {found}, expected {expected}");
-                    self.found("ledger", detail);
-                }
-            }
+            self.compare_counts(numbering, &pairs);
         }
         let unknown: Vec<String> = self
             .evidence
@@ -363,6 +431,13 @@ impl<'e> Judge<'e> {
         }
     }
 
+    fn compare_counts(&mut self, (agent, epoch): &Numbering, pairs: &[(&str, u64, u64)]) {
+        for (column, found, expected) in pairs.iter().filter(|(_, a, b)| a != b) {
+            let detail = format!("{agent} {epoch}: {column} is {found}, expected {expected}");
+            self.found("ledger", detail);
+        }
+    }
+
     fn compare_positions(&mut self) {
         let mut total = Position::default();
         for (partition, position) in &self.evidence.positions {
@@ -370,21 +445,28 @@ impl<'e> Judge<'e> {
             total.points += position.points;
             total.duplicate_points += position.duplicate_points;
             let end = self.evidence.ends.get(partition).copied().unwrap_or(0);
-            if position.next_offset != end {
-                let at = position.next_offset;
+            let at = position.next_offset;
+            if at > end {
                 let detail = format!("partition {partition} is at {at}, its end is {end}");
                 self.found("position", detail);
             }
         }
-        for partition in self.evidence.ends.keys() {
-            if !self.evidence.positions.contains_key(partition) {
-                self.found("position", format!("partition {partition} has none"));
+        for (partition, &end) in &self.evidence.ends {
+            let at = self.evidence.positions.get(partition);
+            let at = at.map_or(0, |position| position.next_offset);
+            if at < end {
+                let detail =
+                    format!("partition {partition} is stored up to {at}, its end is {end}");
+                self.found("stuck", detail);
             }
         }
         let batches = self.batches.values().flat_map(BTreeMap::values);
-        let repeated = batches.map(|(rows, copies)| (copies - 1) * rows.len() as u64);
+        let repeated =
+            batches.map(|batch| batch.applied.saturating_sub(1) * batch.rows.len() as u64);
+        let applied = self.evidence.topic.iter();
+        let applied = applied.filter(|sent| self.evidence.is_applied(sent));
         let pairs = [
-            ("messages", total.messages, self.evidence.topic.len() as u64),
+            ("messages", total.messages, applied.count() as u64),
             ("points", total.points, self.evidence.tables.len() as u64),
             ("duplicate_points", total.duplicate_points, repeated.sum()),
         ];

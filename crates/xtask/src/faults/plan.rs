@@ -10,6 +10,10 @@ use tidegauge_testkit::proxy::Direction;
 pub(super) const FLOW_MS: u64 = 7_000;
 /// The group's session in a run: short, so that its end is short to wait for.
 pub(super) const SESSION_MS: u64 = 2_000;
+/// A sink that was just started reads by then, and has something to do.
+const UNDER_WAY_MS: u64 = 2_500;
+/// Of so many runs all but one have a [`Kind::SinksOvertaken`].
+const OVERTAKEN_RUNS: u64 = 8;
 /// The bound of a spool that is to be full soon.
 const SMALL_SPOOL_BYTES: u64 = 6 * 1024;
 const LARGE_SPOOL_BYTES: u64 = 64 * 1024 * 1024;
@@ -22,6 +26,7 @@ pub(super) enum Kind {
     SinkStopped,
     SinkReplaced,
     SinkAdded,
+    SinksOvertaken,
     AgentKilled,
     BrokerRestarted,
     BrokerKilled,
@@ -55,6 +60,7 @@ pub(super) const KINDS: &[(Kind, &str, &str)] = &[
     (Kind::DiskFull, "disk_full", "the disk of an agent's spool is full for a while (as root only)"),
     (Kind::BrokerHeld, "broker_held", "the network to the broker stands still and goes on"),
     (Kind::BackendsTerminated, "backends_terminated", "an administrator ends all connections of the sinks"),
+    (Kind::SinksOvertaken, "sinks_overtaken", "all sinks sleep in the middle of a step while a new one takes their partitions"),
 ];
 
 impl Kind {
@@ -121,8 +127,9 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The plan of a seed. Consecutive seeds begin with consecutive rows of [`KINDS`], so that a
-    /// few runs have them all; the others are random. With `only`, all faults are of that kind.
-    pub(super) fn of_seed(seed: u64, only: Option<Kind>) -> Self {
+    /// few runs have them all; the others are random. All faults are of the kinds in `only`, if it
+    /// has any.
+    pub(super) fn of_seed(seed: u64, only: &[Kind]) -> Self {
         let mut random = Random(seed);
         let sinks = random.between(1, 3) as usize;
         let mut agents: Vec<AgentPlan> = (0..4)
@@ -141,15 +148,26 @@ impl Plan {
                 small_disk: false,
             })
             .collect();
-        let first = only.unwrap_or(KINDS[(seed % KINDS.len() as u64) as usize].0);
-        let mut kinds = vec![first];
+        let possible: Vec<Kind> = match only {
+            [] => KINDS.iter().map(|(kind, ..)| *kind).collect(),
+            _ => only.to_vec(),
+        };
+        let mut kinds = vec![possible[(seed % possible.len() as u64) as usize]];
         for _ in 0..random.between(2, 4) {
-            let kind = only.unwrap_or_else(|| random.pick(KINDS).0);
+            let kind = random.pick(&possible);
             let twice =
                 |known: &Kind| known.takes_the_broker_down() && kind.takes_the_broker_down();
             if !kinds.iter().any(twice) {
                 kinds.push(kind);
             }
+        }
+        // The one fault that shows whether a position is a fence: chance alone rarely stops a sink
+        // with a step in flight for as long as another one needs to take its partition.
+        if only.is_empty()
+            && !kinds.contains(&Kind::SinksOvertaken)
+            && random.below(OVERTAKEN_RUNS) > 0
+        {
+            kinds.push(Kind::SinksOvertaken);
         }
         let mut faults: Vec<Fault> = kinds
             .into_iter()
@@ -178,6 +196,8 @@ impl Plan {
 fn fault(kind: Kind, random: &mut Random) -> Fault {
     let for_ms = match kind {
         Kind::SinkStopped => SESSION_MS + random.between(500, 2_000),
+        // A new sink starts, joins, and the group waits for the end of the others' sessions.
+        Kind::SinksOvertaken => SESSION_MS + random.between(1_500, 2_500),
         // An agent's smallest spool holds less than what comes in this time.
         Kind::SpoolFull => random.between(3_500, 4_500),
         Kind::DiskFull => random.between(1_000, 2_500),
@@ -190,8 +210,12 @@ fn fault(kind: Kind, random: &mut Random) -> Fault {
         1 => random.below(4_000),
         _ => random.below(60_000),
     });
+    let from_ms = match kind {
+        Kind::SinksOvertaken => UNDER_WAY_MS,
+        _ => 200,
+    };
     Fault {
-        at_ms: random.between(200, FLOW_MS - 1_000),
+        at_ms: random.between(from_ms, FLOW_MS - 1_000),
         kind,
         target: random.below(12) as usize,
         for_ms,
@@ -234,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_is_the_same_plan() {
-        let text = |seed| format!("{:?}", Plan::of_seed(seed, None));
+        let text = |seed| format!("{:?}", Plan::of_seed(seed, &[]));
         for seed in 0..50 {
             assert_eq!(text(seed), text(seed));
             assert_ne!(text(seed), text(seed + 1));
@@ -245,8 +269,8 @@ mod tests {
     fn as_many_runs_as_there_are_kinds_have_them_all_and_each_is_short() {
         let mut seen = BTreeSet::new();
         for seed in 1_000..1_000 + KINDS.len() as u64 {
-            let plan = Plan::of_seed(seed, None);
-            assert!((1..=3).contains(&plan.sinks) && plan.faults.len() <= 5);
+            let plan = Plan::of_seed(seed, &[]);
+            assert!((1..=3).contains(&plan.sinks) && plan.faults.len() <= 6);
             let down = |fault: &&Fault| fault.kind.takes_the_broker_down();
             assert!(plan.faults.iter().filter(down).count() <= 1, "{plan:?}");
             assert!(plan.faults.iter().all(|fault| fault.at_ms < FLOW_MS));
@@ -256,11 +280,22 @@ mod tests {
     }
 
     #[test]
+    fn most_runs_have_sinks_that_are_overtaken() {
+        let has = |seed: &u64| {
+            let plan = Plan::of_seed(*seed, &[]);
+            let overtaken = |fault: &Fault| fault.kind == Kind::SinksOvertaken;
+            plan.faults.iter().any(overtaken)
+        };
+        let runs = (2_000..2_200).filter(has).count();
+        assert!((170..200).contains(&runs), "{runs} of 200");
+    }
+
+    #[test]
     fn names_are_found_and_only_means_only() {
         for &(kind, name, _) in KINDS {
             assert_eq!(Kind::of_name(name), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), name);
-            let plan = Plan::of_seed(7, Some(kind));
+            let plan = Plan::of_seed(7, &[kind]);
             assert!(plan.faults.iter().all(|fault| fault.kind == kind));
         }
         assert_eq!(Kind::of_name("none"), None);

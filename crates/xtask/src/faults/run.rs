@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tidegauge_testkit::Database;
 
 /// Sinks that a plan may add to its own.
-const MORE_SINKS: usize = 5;
+const MORE_SINKS: usize = 6;
 /// After the last fault, so that what was given up is told by a batch that follows.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// How long the sinks may take to store what the topic holds, once nothing is broken any more.
@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Programs<'a> {
     pub(super) tidegauge: &'a Path,
     pub(super) xtask: &'a Path,
+    /// The sinks log all that they and their Kafka client do.
+    pub(super) verbose: bool,
 }
 
 /// What a run came to.
@@ -63,6 +65,7 @@ pub(super) fn run(
         place: Place {
             tidegauge: programs.tidegauge,
             xtask: programs.xtask,
+            verbose: programs.verbose,
             brokers,
             topic,
             store: servers.url_through_proxy(&database),

@@ -79,6 +79,8 @@ pub(super) fn read(
             "{partition}/{offset} {agent} {epoch}/{sequence} {points} points {drops:?}"
         )?;
         sent.push(Sent {
+            partition,
+            offset: u64::try_from(offset)?,
             numbering: (agent.to_owned(), epoch),
             sequence,
             rows: batch

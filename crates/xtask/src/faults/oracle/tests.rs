@@ -17,8 +17,11 @@ fn row(number: u64) -> Row {
     }
 }
 
+/// A batch of two samples, in partition 0 under the number that it is sent as.
 fn sent(sequence: u64) -> Sent {
     Sent {
+        partition: 0,
+        offset: 0,
         numbering: numbering(),
         sequence,
         rows: vec![row(2 * sequence), row(2 * sequence + 1)],
@@ -27,7 +30,13 @@ fn sent(sequence: u64) -> Sent {
 
 /// Six batches of two samples: number 3 was given up, 5 was sent twice, 6 was under way at a kill.
 fn clean() -> Evidence {
-    let topic: Vec<Sent> = [0, 1, 2, 4, 5, 5].map(sent).into();
+    let topic = [0, 1, 2, 4, 5, 5].into_iter().enumerate();
+    let topic: Vec<Sent> = topic
+        .map(|(offset, sequence)| Sent {
+            offset: offset as u64,
+            ..sent(sequence)
+        })
+        .collect();
     let outcome = |sequence| match sequence {
         6 => Outcome::Unknown,
         _ => Outcome::Spooled,
@@ -115,6 +124,9 @@ fn a_loss_is_found_in_the_tables_and_by_the_journal() {
 fn a_batch_that_never_reached_the_topic_is_found() {
     let lost = |evidence: &mut Evidence| {
         evidence.topic.retain(|sent| sent.sequence != 2);
+        for (offset, sent) in evidence.topic.iter_mut().enumerate() {
+            sent.offset = offset as u64;
+        }
         evidence.tables.retain(|row| !sent(2).rows.contains(row));
         evidence.ends.insert(0, 5);
         let position = evidence.positions.get_mut(&0).unwrap();
@@ -188,11 +200,7 @@ fn positions_and_dead_letters_are_looked_at() {
         ["position"]
     );
     assert_eq!(
-        kinds(|evidence| evidence.positions.get_mut(&0).unwrap().next_offset = 5),
-        ["position"]
-    );
-    assert_eq!(
-        kinds(|evidence| evidence.ends.extend([(1, 3)])),
+        kinds(|evidence| evidence.positions.get_mut(&0).unwrap().next_offset = 7),
         ["position"]
     );
     assert_eq!(
@@ -207,6 +215,7 @@ fn a_batch_under_way_at_a_kill_may_be_there_once() {
         evidence.numbered.insert(numbering(), 7);
         let batch = Sent {
             rows: vec![row(12), row(13)],
+            offset: 6,
             ..sent(6)
         };
         evidence.tables.extend(batch.rows.clone());
@@ -218,4 +227,87 @@ fn a_batch_under_way_at_a_kill_may_be_there_once() {
         (ledger.next_sequence, ledger.batches, ledger.points) = (7, 6, 12);
     };
     assert_eq!(kinds(arrived), [""; 0]);
+}
+
+/// Position 3 of 6: batches 0 to 2 are stored, 4 and both copies of 5 wait, 3 is told by one of them.
+fn half_stored(evidence: &mut Evidence) {
+    evidence
+        .tables
+        .retain(|stored| (0..3).any(|sequence| sent(sequence).rows.contains(stored)));
+    evidence.positions.insert(
+        0,
+        Position {
+            next_offset: 3,
+            messages: 3,
+            points: 6,
+            duplicate_points: 0,
+        },
+    );
+    *ledger(evidence) = LedgerRow {
+        next_sequence: 3,
+        batches: 3,
+        points: 6,
+        ..LedgerRow::default()
+    };
+}
+
+#[test]
+fn what_waits_in_the_topic_is_stuck_and_not_lost() {
+    assert_eq!(kinds(half_stored), ["stuck"]);
+    let mut evidence = clean();
+    half_stored(&mut evidence);
+    let (findings, counts) = judge(&evidence);
+    assert_eq!(verdict(&findings), "stuck", "{findings:?}");
+    assert_eq!((counts.points, counts.repeated), (6, 0));
+    // A partition that nobody ever read.
+    assert_eq!(kinds(|evidence| evidence.ends.extend([(1, 3)])), ["stuck"]);
+    // Of one batch the first copy is stored, the second waits.
+    let second_copy = |evidence: &mut Evidence| {
+        let position = evidence.positions.get_mut(&0).unwrap();
+        (
+            position.next_offset,
+            position.messages,
+            position.duplicate_points,
+        ) = (5, 5, 0);
+        ledger(evidence).duplicate_batches = 0;
+    };
+    assert_eq!(kinds(second_copy), ["stuck"]);
+}
+
+#[test]
+fn what_is_lost_before_the_position_is_lost_even_if_the_rest_is_stuck() {
+    let both = |evidence: &mut Evidence| {
+        half_stored(evidence);
+        evidence.tables.remove(2);
+        evidence.positions.get_mut(&0).unwrap().points -= 1;
+    };
+    assert_eq!(kinds(both), ["lost", "stuck"]);
+    // A row of what waits is there although no position went past it.
+    let too_early = |evidence: &mut Evidence| {
+        half_stored(evidence);
+        evidence.tables.push(row(8));
+    };
+    assert_eq!(kinds(too_early), ["position", "stuck"]);
+    let mut evidence = clean();
+    both(&mut evidence);
+    assert_eq!(verdict(&judge(&evidence).0), "lost");
+}
+
+#[test]
+fn the_worst_finding_is_the_verdict() {
+    let of = |kinds: &[&'static str]| {
+        let findings = kinds.iter().map(|kind| Finding {
+            kind,
+            detail: String::new(),
+        });
+        verdict(&findings.collect::<Vec<_>>())
+    };
+    assert_eq!(of(&[]), "ok");
+    assert_eq!(of(&["stuck", "stuck"]), "stuck");
+    assert_eq!(of(&["stuck", "ledger"]), "failed");
+    assert_eq!(of(&["panic"]), "failed");
+    assert_eq!(of(&["doubled", "ledger", "stuck"]), "doubled");
+    assert_eq!(of(&["invented"]), "doubled");
+    assert_eq!(of(&["doubled", "lost", "stuck"]), "lost");
+    assert_eq!(of(&["untold"]), "lost");
 }
