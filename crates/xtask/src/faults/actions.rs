@@ -3,13 +3,13 @@
 
 use super::fleet::{Agent, Place, Sink, rest};
 use super::oracle::Finding;
-use super::plan::{Fault, Kind, Plan};
+use super::plan::{Fault, Kind, Plan, SESSION_MS};
 use super::servers::Servers;
 use anyhow::Context;
 use rustix::process::Signal;
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tidegauge_testkit::postgres_query;
 use tidegauge_testkit::proxy::Proxy;
@@ -19,6 +19,9 @@ const BETWEEN_CUTS: Duration = Duration::from_millis(300);
 /// How long the database is held before the sinks are put to sleep: by then each that has something
 /// to do waits for an answer in the middle of a step.
 const UNTIL_IN_FLIGHT: Duration = Duration::from_millis(300);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// A sink that was just started stores something by then.
+const FLOWS_WITHIN: Duration = Duration::from_secs(6);
 /// After the disk has room again: until the losses that were only in memory are stored. An agent
 /// killed before that could not tell them.
 const UNTIL_COUNTED: Duration = Duration::from_millis(400);
@@ -33,6 +36,8 @@ pub(super) struct Stage<'a> {
     /// The database, without the proxy.
     pub(super) database: &'a str,
     pub(super) partitions: AtomicI32,
+    /// Shared by the faults that break a server; one that needs them all whole has it alone.
+    pub(super) servers_break: RwLock<()>,
     pub(super) began: Instant,
     pub(super) diary: Mutex<String>,
     pub(super) findings: Mutex<Vec<Finding>>,
@@ -56,6 +61,11 @@ impl Stage<'_> {
         let due = self.began + Duration::from_millis(fault.at_ms);
         rest(due.saturating_duration_since(Instant::now()))?;
         let name = fault.kind.name();
+        let breaks = fault.kind.breaks_a_server();
+        let _shared = breaks.then(|| self.servers_break.read());
+        // Otherwise the steps in flight would be cut, or the new sink could not join.
+        let needs_them_whole = fault.kind == Kind::SinksOvertaken;
+        let _alone = needs_them_whole.then(|| self.servers_break.write());
         self.note(&format!("{name} begins"));
         self.work(fault)
             .with_context(|| format!("make {name} happen"))?;
@@ -146,10 +156,10 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Every sink of this moment becomes a zombie with a step in flight: what the database was sent
-    /// of it arrives only now, and the rest when the sink wakes up, which is after a new one took all
-    /// partitions and began where the old ones had begun.
-    fn overtake_sinks(&self, pause: Duration) -> anyhow::Result<()> {
+    /// Every sink of this moment becomes a zombie with a step in flight: the database works on what
+    /// it was sent of it, and waits for the rest. The rest comes when a new sink has taken all
+    /// partitions and waits with a step that begins where the old one began, or after `longest`.
+    fn overtake_sinks(&self, longest: Duration) -> anyhow::Result<()> {
         let proxy = &self.servers.postgres_proxy;
         // In the order of the sinks, as all that lock several do.
         let running: Vec<_> = self.sinks.iter().map(Sink::lock).collect();
@@ -158,16 +168,56 @@ impl Stage<'_> {
             let mut sinks = running.iter().flat_map(|sink| sink.as_ref());
             sinks.try_for_each(|process| process.signal(signal))
         };
+        self.await_flow()?;
         proxy.pause();
         let stopped = rest(UNTIL_IN_FLIGHT).and_then(|()| all(Signal::STOP));
         proxy.resume();
         self.note(&format!("{} sinks sleep", running.len()));
         let overtaken = stopped
             .and_then(|()| self.add_sink())
-            .and_then(|()| rest(pause));
+            .and_then(|()| self.await_overtaken(longest));
         // Whatever happened: one that sleeps for ever cannot be stopped.
-        all(Signal::CONT)?;
-        overtaken
+        let woken = all(Signal::CONT);
+        overtaken.and(woken)
+    }
+
+    /// Waits until steps are being committed: the sinks may just have been started, or look for the
+    /// broker still.
+    fn await_flow(&self) -> anyhow::Result<()> {
+        let since = Instant::now();
+        let stored = || self.count("select sum(next_offset) from position");
+        let (mut before, mut grown) = (stored(), 0);
+        while grown < 2 && since.elapsed() < FLOWS_WITHIN {
+            rest(BETWEEN_LOOKS)?;
+            let now = stored();
+            grown = if now > before { grown + 1 } else { 0 };
+            before = now;
+        }
+        Ok(())
+    }
+
+    /// A number from the database; 0 while there is none.
+    fn count(&self, sql: &str) -> u64 {
+        let rows = postgres_query(self.database, sql).unwrap_or_default();
+        let number = rows.first().and_then(|row| row.first()?.as_deref());
+        number.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until a step waits for another one that began at the same position.
+    fn await_overtaken(&self, longest: Duration) -> anyhow::Result<()> {
+        let since = Instant::now();
+        rest(Duration::from_millis(SESSION_MS))?;
+        while since.elapsed() < longest {
+            let sql = "select count(*) from pg_stat_activity where datname = current_database() \
+                       and wait_event in ('transactionid', 'tuple')";
+            if self.count(sql) > 0 {
+                self.note("a step waits for one that sleeps");
+                return Ok(());
+            }
+            rest(BETWEEN_LOOKS)?;
+        }
+        self.note("no step waits for one that sleeps");
+        Ok(())
     }
 
     fn restart_sink(&self, sink: &Sink, pause: Duration, orderly: bool) -> anyhow::Result<()> {

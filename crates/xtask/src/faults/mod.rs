@@ -33,7 +33,7 @@ use serde::Serialize;
 use servers::Servers;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegauge_model::{Clock, SystemClock};
 
 /// Findings of one run that are shown; all of them are in its folder.
@@ -75,7 +75,7 @@ pub(crate) fn shape(faults: Command) -> Command {
         .arg(flag("release", "Test the release build, not the debug one"))
         .arg(flag(
             "verbose",
-            "The sinks and their Kafka client log what they do",
+            "The sinks and their Kafka client log what they do, and the logs of every run are kept",
         ))
 }
 
@@ -97,6 +97,8 @@ struct Report {
     /// As [`oracle::verdict`] says, or `broken` when the run itself could not be made.
     verdict: &'static str,
     seconds: f64,
+    /// How many of them the sinks needed to store the rest, after all was sent.
+    rest_seconds: f64,
     sinks: usize,
     faults: Vec<&'static str>,
     #[serde(flatten)]
@@ -171,7 +173,7 @@ fn build(release: bool) -> anyhow::Result<PathBuf> {
     Ok(target().join(profile).join("tidegauge"))
 }
 
-/// One run; its folder is kept if it failed.
+/// One run; its folder is kept if it failed, or if much is to be told.
 fn one(servers: &Servers, programs: &Programs<'_>, plan: &Plan) -> anyhow::Result<Report> {
     let began = Instant::now();
     let folder = target().join("faults").join(plan.seed.to_string());
@@ -181,19 +183,20 @@ fn one(servers: &Servers, programs: &Programs<'_>, plan: &Plan) -> anyhow::Resul
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let outcome = run::run(servers, programs, plan, &folder);
     interrupt::check()?;
-    let (verdict, findings, counts) = match outcome {
+    let (verdict, findings, counts, rest) = match outcome {
         Ok(outcome) => {
             let verdict = oracle::verdict(&outcome.findings);
-            (verdict, outcome.findings, outcome.counts)
+            (verdict, outcome.findings, outcome.counts, outcome.rest)
         }
         Err(error) => {
             servers.keep_logs(&folder);
             let detail = format!("{error:#}");
             let kind = "broken";
-            (kind, vec![Finding { kind, detail }], Counts::default())
+            let findings = vec![Finding { kind, detail }];
+            (kind, findings, Counts::default(), Duration::ZERO)
         }
     };
-    let kept = verdict != "ok";
+    let kept = verdict != "ok" || programs.verbose;
     if kept {
         let lines: Vec<String> = findings.iter().map(line).collect();
         fs::write(folder.join("findings"), lines.join("\n")).context("write the findings")?;
@@ -203,7 +206,8 @@ fn one(servers: &Servers, programs: &Programs<'_>, plan: &Plan) -> anyhow::Resul
     let report = Report {
         seed: plan.seed,
         verdict,
-        seconds: (began.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+        seconds: tenths(began.elapsed()),
+        rest_seconds: tenths(rest),
         sinks: plan.sinks,
         faults: plan.faults.iter().map(|fault| fault.kind.name()).collect(),
         counts,
@@ -215,6 +219,10 @@ fn one(servers: &Servers, programs: &Programs<'_>, plan: &Plan) -> anyhow::Resul
         bring_back(servers)?;
     }
     Ok(report)
+}
+
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 fn bring_back(servers: &Servers) -> anyhow::Result<()> {
@@ -243,6 +251,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         seed,
         verdict,
         seconds,
+        rest_seconds,
         sinks,
         faults,
         counts,
@@ -257,8 +266,9 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         epochs,
     } = counts;
     println!(
-        "seed {seed} {verdict} in {seconds:.1} s: {sinks} sinks, {epochs} epochs, {batches} batches \
-         ({dropped} dropped and told, {repeated} repeated), {points} points; {}",
+        "seed {seed} {verdict} in {seconds:.1} s, {rest_seconds:.1} s of it for the rest: {sinks} sinks, \
+         {epochs} epochs, {batches} batches ({dropped} dropped and told, {repeated} repeated), \
+         {points} points; {}",
         faults.join(", ")
     );
     for finding in findings.iter().take(SHOWN) {

@@ -75,6 +75,22 @@ impl Kind {
         row.map_or("", |(_, name, _)| name)
     }
 
+    /// Whether a server or the way to it is broken.
+    pub(super) const fn breaks_a_server(self) -> bool {
+        matches!(
+            self,
+            Self::BrokerRestarted
+                | Self::BrokerKilled
+                | Self::BrokerCut
+                | Self::BrokerHeld
+                | Self::DatabaseRestarted
+                | Self::DatabaseCut
+                | Self::DatabaseHeld
+                | Self::BackendsTerminated
+                | Self::SpoolFull
+        )
+    }
+
     /// Whether the broker is down for seconds: one such fault is enough for a run.
     const fn takes_the_broker_down(self) -> bool {
         matches!(self, Self::BrokerRestarted | Self::BrokerKilled)
@@ -197,7 +213,7 @@ fn fault(kind: Kind, random: &mut Random) -> Fault {
     let for_ms = match kind {
         Kind::SinkStopped => SESSION_MS + random.between(500, 2_000),
         // A new sink starts, joins, and the group waits for the end of the others' sessions.
-        Kind::SinksOvertaken => SESSION_MS + random.between(1_500, 2_500),
+        Kind::SinksOvertaken => SESSION_MS + random.between(5_000, 6_000),
         // An agent's smallest spool holds less than what comes in this time.
         Kind::SpoolFull => random.between(3_500, 4_500),
         Kind::DiskFull => random.between(1_000, 2_500),

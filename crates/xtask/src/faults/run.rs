@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicI32;
+use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use tidegauge_testkit::Database;
@@ -37,6 +37,8 @@ pub(super) struct Programs<'a> {
 pub(super) struct Outcome {
     pub(super) findings: Vec<Finding>,
     pub(super) counts: Counts,
+    /// How long the sinks needed to store the rest, after all was sent.
+    pub(super) rest: Duration,
 }
 
 /// Runs a plan; its logs and its evidence are in `folder` afterwards.
@@ -77,6 +79,7 @@ pub(super) fn run(
         sinks: (0..plan.sinks + MORE_SINKS).map(Sink::new).collect(),
         database: &database.url,
         partitions: AtomicI32::new(plan.partitions),
+        servers_break: RwLock::default(),
         began: Instant::now(),
         diary: Mutex::default(),
         findings: Mutex::default(),
@@ -129,7 +132,7 @@ fn play(stage: &Stage<'_>, database: &Database) -> anyhow::Result<Outcome> {
         ends: topic::ends(&stage.place.brokers, &stage.place.topic)?,
         ..Evidence::default()
     };
-    wait_for_sinks(stage, database, &evidence)?;
+    let rest = wait_for_sinks(stage, database, &evidence)?;
     stage.note("stopping the sinks");
     let stops = stage.sinks.iter().map(|sink| {
         move || {
@@ -154,7 +157,11 @@ fn play(stage: &Stage<'_>, database: &Database) -> anyhow::Result<Outcome> {
             .drain(..),
     );
     stage.note("judged");
-    Ok(Outcome { findings, counts })
+    Ok(Outcome {
+        findings,
+        counts,
+        rest,
+    })
 }
 
 /// Runs all on threads of their own and waits for them; the first error counts.
@@ -169,12 +176,13 @@ fn at_once<W: FnOnce() -> anyhow::Result<()> + Send>(works: Vec<W>) -> anyhow::R
     })
 }
 
-/// Waits until the positions are at the ends of the topic, or finds that they do not get there.
+/// Waits until the positions are at the ends of the topic, or finds that they do not get there;
+/// says how long that took.
 fn wait_for_sinks(
     stage: &Stage<'_>,
     database: &Database,
     evidence: &Evidence,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Duration> {
     let since = Instant::now();
     loop {
         interrupt::check()?;
@@ -185,7 +193,7 @@ fn wait_for_sinks(
             position.is_some_and(|position| position.next_offset == *end)
         };
         if evidence.ends.iter().all(at_its_end) {
-            return Ok(());
+            return Ok(since.elapsed());
         }
         if since.elapsed() > STORE_WITHIN {
             stage.found(Some(Finding {
@@ -195,7 +203,7 @@ fn wait_for_sinks(
                     evidence.ends
                 ),
             }));
-            return Ok(());
+            return Ok(since.elapsed());
         }
         thread::sleep(LOOK);
     }
