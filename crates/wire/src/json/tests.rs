@@ -293,6 +293,9 @@ proptest! {
             {"time_us":2,"measurement":"m","fields":{"a":-3e2,"b":null,"c":"é"}} ] }"#;
         let mut bytes = text.as_bytes().to_vec();
         for (place, change, sign) in changes {
+            if bytes.is_empty() {
+                break;
+            }
             let (at, sign) = (place.index(bytes.len()), SIGNS[sign.index(SIGNS.len())]);
             match change {
                 0 => bytes[at] = sign,
