@@ -32,7 +32,7 @@ pub(super) async fn apply(session: &mut Session, step: &Step) -> Result<Applied,
     dead_letters::insert_large(session, step).await?;
     let mut statements: Vec<String> = bookkeeping::count_repeats(step, &repeats).collect();
     statements.extend(dead_letters::insert(step)?);
-    statements.extend(dead_letters::count_further(step));
+    statements.extend(dead_letters::count_further(step)?);
     statements.extend(bookkeeping::note_gaps(step));
     let doing = "storing dead letters and counts";
     session.affected(doing, &statements).await?;

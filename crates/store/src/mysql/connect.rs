@@ -41,10 +41,10 @@ pub(super) struct Session {
     pub(super) loads: Loads,
 }
 
-/// What LOAD DATA did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Loaded {
-    /// Rows that are new.
+/// What the server says of a statement that answers no rows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Rows that it changed.
     pub(super) rows: u64,
     /// What the server changed or left out, and said so.
     pub(super) warnings: u16,
@@ -113,7 +113,7 @@ impl Session {
         doing: &str,
         statements: &[String],
     ) -> Result<Vec<u64>, StoreError> {
-        let mut affected = Vec::with_capacity(statements.len());
+        let mut answers = Vec::with_capacity(statements.len());
         let mut begin = 0;
         while begin < statements.len() {
             let mut end = begin + 1;
@@ -123,22 +123,22 @@ impl Session {
                 end += 1;
             }
             let batch = statements[begin..end].join(";");
-            let answer = run(&mut self.connection, &batch, &mut affected);
+            let answer = run(&mut self.connection, &batch, &mut answers);
             within(self.deadline, doing, During::Statement, answer).await?;
             begin = end;
         }
-        match affected.len() == statements.len() {
-            true => Ok(affected),
+        match answers.len() == statements.len() {
+            true => Ok(answers.iter().map(|answer| answer.rows).collect()),
             false => Err(errors::unexpected(doing, "an answer is missing")),
         }
     }
 
     /// Runs one statement; answers how many rows it changed.
     pub(super) async fn execute(&mut self, doing: &str, sql: &str) -> Result<u64, StoreError> {
-        let mut affected = Vec::with_capacity(1);
-        let answer = run(&mut self.connection, sql, &mut affected);
+        let mut answers = Vec::with_capacity(1);
+        let answer = run(&mut self.connection, sql, &mut answers);
         within(self.deadline, doing, During::Statement, answer).await?;
-        Ok(affected.last().copied().unwrap_or(0))
+        Ok(answers.last().map_or(0, |answer| answer.rows))
     }
 
     /// Runs one statement with values in place of its question marks, in binary form.
@@ -153,28 +153,29 @@ impl Session {
     }
 
     /// Runs statements of which the last is LOAD DATA LOCAL of a file of this name, with the data in
-    /// place of the file.
+    /// place of the file; answers what that one did.
     pub(super) async fn load(
         &mut self,
         doing: &str,
         sql: &str,
         file: &str,
         data: Data<'_>,
-    ) -> Result<Loaded, StoreError> {
+    ) -> Result<Answer, StoreError> {
+        let mut answers = Vec::new();
         // The server reads one piece while the next one is made.
         let sending = data.send(self.offer.make(file));
         let offer = &self.offer;
         let connection = &mut self.connection;
         let answer = async {
-            let answer = load(connection, sql).await;
+            let answer = run(connection, sql, &mut answers).await;
             // What the server did not ask for is not made.
             offer.withdraw();
             answer
         };
         let both = async { tokio::join!(answer, sending).0 };
-        let answer = within(self.deadline, doing, During::Statement, both).await;
+        let ended = within(self.deadline, doing, During::Statement, both).await;
         self.offer.withdraw();
-        answer
+        ended.map(|()| answers.last().copied().unwrap_or_default())
     }
 
     /// The rows of a query, their values in binary form: numbers come as they are stored.
@@ -240,34 +241,21 @@ async fn within<T>(
 async fn run(
     connection: &mut Conn,
     sql: &str,
-    affected: &mut Vec<u64>,
+    answers: &mut Vec<Answer>,
 ) -> Result<(), mysql_async::Error> {
-    let mut answers = connection.query_iter(sql).await?;
+    let mut result = connection.query_iter(sql).await?;
     loop {
-        affected.push(answers.affected_rows());
-        if answers.is_empty() {
+        answers.push(Answer {
+            rows: result.affected_rows(),
+            warnings: result.warnings(),
+        });
+        if result.is_empty() {
             // The error of a statement behind the first waits here, else for whoever comes next.
-            answers.next().await?;
+            result.next().await?;
             return Ok(());
         }
         // Steps to the next answer.
-        while answers.next().await?.is_some() {}
-    }
-}
-
-/// Sends statements of which the last is LOAD DATA LOCAL; answers what that one did.
-async fn load(connection: &mut Conn, sql: &str) -> Result<Loaded, mysql_async::Error> {
-    let mut answers = connection.query_iter(sql).await?;
-    loop {
-        let loaded = Loaded {
-            rows: answers.affected_rows(),
-            warnings: answers.warnings(),
-        };
-        if answers.is_empty() {
-            answers.next().await?;
-            return Ok(loaded);
-        }
-        while answers.next().await?.is_some() {}
+        while result.next().await?.is_some() {}
     }
 }
 

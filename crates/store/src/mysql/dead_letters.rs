@@ -25,8 +25,8 @@ const fn is_large(letter: &DeadLetter) -> bool {
     letter.payload.len() * 2 + LETTER_HEAD > PACKET_BYTES
 }
 
-fn partition_of<'a>(step: &'a Step, letter: &DeadLetter) -> Result<&'a PositionMove, StoreError> {
-    step.moves.get(letter.slot as usize).ok_or_else(|| {
+fn partition_of(step: &Step, slot: u32) -> Result<&PositionMove, StoreError> {
+    step.moves.get(slot as usize).ok_or_else(|| {
         errors::unexpected(
             "storing dead letters",
             "a dead letter's slot is none of the step's",
@@ -49,15 +49,19 @@ pub(super) async fn insert_large(session: &mut Session, step: &Step) -> Result<(
                 *limit.insert(session.query_value::<u64>(doing, sql).await?)
             }
         };
-        let moved = partition_of(step, letter)?;
+        let moved = partition_of(step, letter.slot)?;
         let bytes = letter.payload.len() as u64;
-        let (mut detail, mut payload) = (letter.detail.clone(), letter.payload.to_vec());
-        if bytes + LETTER_HEAD as u64 > most {
-            payload.clear();
-            detail.push_str(&format!(
-                "; the message of {bytes} bytes is not kept: the server's max_allowed_packet is {most}"
-            ));
-        }
+        let (detail, payload) = match bytes + LETTER_HEAD as u64 > most {
+            false => (letter.detail.clone(), letter.payload.to_vec()),
+            true => {
+                let not_kept = format!(
+                    "{}; the message of {bytes} bytes is not kept: the server's max_allowed_packet is \
+                     {most}",
+                    letter.detail
+                );
+                (not_kept, Vec::new())
+            }
+        };
         let values: Vec<Value> = vec![
             moved.source.as_str().into(),
             moved.source.label().into(),
@@ -79,7 +83,7 @@ pub(super) async fn insert_large(session: &mut Session, step: &Step) -> Result<(
 pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
     let mut statements: Vec<String> = Vec::new();
     for letter in step.dead_letters.iter().filter(|letter| !is_large(letter)) {
-        let moved = partition_of(step, letter)?;
+        let moved = partition_of(step, letter.slot)?;
         let mut row = String::with_capacity(letter.payload.len() * 2 + 512);
         row.push('(');
         for text in [moved.source.as_str(), moved.source.label()] {
@@ -106,10 +110,10 @@ pub(super) fn insert(step: &Step) -> Result<Vec<String>, StoreError> {
 }
 
 /// The statements that count the letters of a step which are none of their own.
-pub(super) fn count_further(step: &Step) -> impl Iterator<Item = String> + '_ {
-    step.further_letters.iter().filter_map(|further| {
-        let moved = step.moves.get(further.slot as usize)?;
-        Some(format!(
+pub(super) fn count_further(step: &Step) -> Result<Vec<String>, StoreError> {
+    let counts = step.further_letters.iter().map(|further| {
+        let moved = partition_of(step, further.slot)?;
+        Ok(format!(
             "insert into `dead_letter_removed` (`source`, `partition`, `reason`, `bound`, `topic`,
                  `letters`, `bytes`, `first_time`, `last_time`)
              values ({}, {}, {}, {}, {}, {}, 0, utc_timestamp(6), utc_timestamp(6))
@@ -122,7 +126,8 @@ pub(super) fn count_further(step: &Step) -> impl Iterator<Item = String> + '_ {
             text(moved.source.label()),
             signed(further.letters),
         ))
-    })
+    });
+    counts.collect()
 }
 
 /// Dead letters, newest first. The bytes of a message are with its letter of the lowest number, so

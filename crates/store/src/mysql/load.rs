@@ -12,7 +12,7 @@
 //! made for that statement, and is taken once. A server that asks for anything else gets nothing, and
 //! the connection ends.
 
-use super::connect::{Loaded, Session};
+use super::connect::{Answer, Session};
 use super::errors;
 use super::rows::columns_with_values;
 use super::values::{
@@ -89,7 +89,7 @@ pub(super) async fn all_were_loaded(
         rows,
         columns: &columns,
     };
-    let wanted = Loaded {
+    let wanted = Answer {
         rows: rows.len() as u64,
         warnings: 0,
     };
@@ -240,10 +240,10 @@ impl Offer {
 #[error("the server asked for a file that was not offered to it, and got nothing")]
 struct NotOffered;
 
-type Answer = Pin<Box<dyn Future<Output = Result<InfileData, LocalInfileError>> + Send>>;
+type FileAnswer = Pin<Box<dyn Future<Output = Result<InfileData, LocalInfileError>> + Send>>;
 
 impl mysql_async::prelude::GlobalHandler for Offer {
-    fn handle(&self, file: &[u8]) -> Answer {
+    fn handle(&self, file: &[u8]) -> FileAnswer {
         let pieces = self.take(file);
         Box::pin(async move {
             let pieces = pieces.ok_or_else(|| LocalInfileError::other(NotOffered))?;
