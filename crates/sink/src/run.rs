@@ -69,7 +69,7 @@ pub struct Sink {
     lost: Vec<LostPosition>,
     steps: u64,
     /// Where the partitions ended at the start, if that is how far to read.
-    ends: Vec<(SourceId, i32, i64)>,
+    ends: Arc<[(SourceId, i32, i64)]>,
     reported: Option<Instant>,
 }
 
@@ -100,7 +100,7 @@ impl Sink {
             waiting_bytes: 0,
             lost: Vec::new(),
             steps: 0,
-            ends: Vec::new(),
+            ends: Arc::default(),
             reported: None,
         }
     }
@@ -133,11 +133,10 @@ impl Sink {
     }
 
     async fn work(&mut self) -> Result<Finished, Leave> {
-        let ends = match self.settings.until_end {
-            true => Some(self.source.ends().await?),
-            false => None,
-        };
-        self.ends = ends.clone().unwrap_or_default();
+        let until_end = self.settings.until_end;
+        if until_end {
+            self.ends = self.source.ends().await?.into();
+        }
         let mut look = tokio::time::interval(LOOK_FOR_END);
         let mut idle = false;
         loop {
@@ -147,10 +146,7 @@ impl Sink {
             if self.waiting.is_empty() {
                 self.go_past_lost().await?;
             }
-            if let Some(ends) = &ends
-                && self.waiting.is_empty()
-                && self.is_at_end(ends).await?
-            {
+            if until_end && self.waiting.is_empty() && self.is_at_end().await? {
                 return Ok(Finished::ReachedEnd);
             }
             if self.waiting.is_empty() {
@@ -171,7 +167,7 @@ impl Sink {
                         idle = false;
                         self.take(event).await?;
                     }
-                    None if !idle && ends.is_none() => {
+                    None if !idle && !until_end => {
                         idle = true;
                         self.housekeep().await;
                     }
@@ -270,10 +266,11 @@ impl Sink {
 
     /// Whether every partition has reached the end that it had at the start. Partitions of other
     /// sinks count too, so they are looked up in the store.
-    async fn is_at_end(&mut self, ends: &[(SourceId, i32, i64)]) -> Result<bool, Leave> {
+    async fn is_at_end(&mut self) -> Result<bool, Leave> {
+        let ends = Arc::clone(&self.ends);
         let mut remaining = 0;
         let mut others: HashMap<&SourceId, HashMap<i32, i64>> = HashMap::new();
-        for (source, partition, end) in ends {
+        for (source, partition, end) in ends.iter() {
             let mut at = self.positions.get(&(source.clone(), *partition)).copied();
             if at.is_none() {
                 if !others.contains_key(source) {

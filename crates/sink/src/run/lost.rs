@@ -13,8 +13,8 @@
 //!    beginning: batches that are known by the ledger and points under a key make no second row (D6).
 //!
 //! What is wanted is looked up in the database again before anything is written: another sink may
-//! have been here first, and then nothing is written. Messages of the partition that wait in memory are committed before, as
-//! they may be the last copy.
+//! have been here first, and then nothing is written. Messages of the partition that wait in
+//! memory are committed before, as they may be the last copy.
 
 use super::{Leave, Sink};
 use crate::{OnLostMessages, SinkError};
@@ -44,12 +44,12 @@ impl LostPosition {
         }
     }
 
-    /// What is missing of the log for a reader at `position`, and why; `None` if nothing is.
-    fn gap(&self, position: i64) -> Option<Gap> {
-        let (from, to, reason) = if position < self.low {
-            (position, self.low, GapReason::Retention)
-        } else if position > self.high {
-            (self.high, position, GapReason::Truncated)
+    /// What is missing of the log, and why; `None` if nothing is.
+    fn gap(&self) -> Option<Gap> {
+        let (from, to, reason) = if self.stored < self.low {
+            (self.stored, self.low, GapReason::Retention)
+        } else if self.stored > self.high {
+            (self.high, self.stored, GapReason::Truncated)
         } else {
             return None;
         };
@@ -102,7 +102,7 @@ impl Sink {
             if stored != lost.stored {
                 return Ok(stored);
             }
-            let Some(gap) = lost.gap(stored) else {
+            let Some(gap) = lost.gap() else {
                 return Ok(stored);
             };
             let position = PositionMove {
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn what_is_missing_depends_on_the_side_of_the_log() {
-        let lost = LostPosition {
-            source: SourceId::kafka("id", "topic"),
-            partition: 0,
-            stored: 5,
-            low: 10,
-            high: 20,
-        };
-        let gap = |position| {
-            let gap = lost.gap(position)?;
+        let gap = |stored| {
+            let lost = LostPosition {
+                source: SourceId::kafka("id", "topic"),
+                partition: 0,
+                stored,
+                low: 10,
+                high: 20,
+            };
+            let gap = lost.gap()?;
             Some((gap.from, gap.to, gap.reason))
         };
         assert_eq!(gap(5), Some((5, 10, GapReason::Retention)));

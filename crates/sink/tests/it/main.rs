@@ -1,4 +1,5 @@
 //! The sink over a scripted source, into real databases.
 
 mod bad_rows;
+mod lost_positions;
 mod properties;
