@@ -162,10 +162,8 @@ impl<'a> UsualReader<'_, 'a> {
                 Some(name) => Cow::Borrowed(name),
                 None => {
                     alike.give_up();
-                    let name = self.cursor.key()?;
-                    let seen = self.names.seen(&name, self.batch.open_tags());
-                    check::new_name(&name, seen).ok()?;
-                    name
+                    let known = self.batch.open_tags();
+                    new_name(&mut self.cursor, &mut self.names, known)?
                 }
             };
             let text = self.cursor.string()?;
@@ -185,10 +183,8 @@ impl<'a> UsualReader<'_, 'a> {
                 Some(name) => Cow::Borrowed(name),
                 None => {
                     alike.give_up();
-                    let name = self.cursor.key()?;
-                    let seen = self.names.seen(&name, self.batch.open_fields());
-                    check::new_name(&name, seen).ok()?;
-                    name
+                    let known = self.batch.open_fields();
+                    new_name(&mut self.cursor, &mut self.names, known)?
                 }
             };
             let value = match self.cursor.scalar()? {
@@ -206,6 +202,17 @@ impl<'a> UsualReader<'_, 'a> {
         }
         Some(())
     }
+}
+
+/// A name that was not expected, which is to be checked.
+fn new_name<'a, T>(
+    cursor: &mut Cursor<'a>,
+    names: &mut SeenNames<Cow<'a, str>>,
+    known: &[(Cow<'a, str>, T)],
+) -> Option<Cow<'a, str>> {
+    let name = cursor.key()?;
+    let seen = names.seen(&name, known);
+    check::new_name(&name, seen).ok().map(|()| name)
 }
 
 /// Only an escaped text can have a U+0000, and an escaped text is never borrowed.
