@@ -142,26 +142,37 @@ async fn cut_the_answer_to_commit(server: &str) -> (String, tokio::task::JoinHan
     let forwarding = tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.expect("a client");
         let mut server = TcpStream::connect(server).await.expect("the server");
-        let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
-        loop {
-            tokio::select! {
-                read = read_some(&mut client, &mut from_client) => {
-                    let bytes = &from_client[..read];
-                    server.write_all(bytes).await.expect("forwarded");
-                    // COM_QUERY (0x03) and the text.
-                    if bytes.ends_with(b"\x03commit") {
-                        let answered = read_some(&mut server, &mut from_server).await;
-                        assert!(answered > 0, "the server committed");
-                        return;
-                    }
-                }
-                read = read_some(&mut server, &mut from_server) => {
-                    client.write_all(&from_server[..read]).await.expect("forwarded");
-                }
-            }
-        }
+        // COM_QUERY (0x03) and the text.
+        let is_commit = |bytes: &[u8]| bytes.ends_with(b"\x03commit");
+        let commit = forward_until(&mut client, &mut server, is_commit).await;
+        server.write_all(&commit).await.expect("forwarded");
+        let answered = read_some(&mut server, &mut [0; 65_536]).await;
+        assert!(answered > 0, "the server committed");
     });
     (address, forwarding)
+}
+
+/// Forwards both ways until the client sends what is wanted; that is answered and goes no further.
+async fn forward_until(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Vec<u8> {
+    let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = read_some(client, &mut from_client) => {
+                let bytes = &from_client[..read];
+                if is_wanted(bytes) {
+                    return bytes.to_vec();
+                }
+                server.write_all(bytes).await.expect("forwarded");
+            }
+            read = read_some(server, &mut from_server) => {
+                client.write_all(&from_server[..read]).await.expect("forwarded");
+            }
+        }
+    }
 }
 
 async fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {

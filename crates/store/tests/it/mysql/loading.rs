@@ -1,7 +1,7 @@
 //! Rows by LOAD DATA LOCAL: the conformance suite over it, the ways back to INSERT, and a server that
 //! asks for files.
 
-use super::{MysqlDatabase, OwnServer, Scratch, read_some};
+use super::{MysqlDatabase, OwnServer, Scratch, forward_until};
 use crate::conformance::building::{
     BEGIN_US, TestPoint, Writer, as_rows, committed, moved, moved_in, point, source, stored,
 };
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tidegauge_model::Value;
 use tidegauge_store::{Applied, ErrorClass, OpenOptions, RowBlock, Step, open_store};
 use tidegauge_testkit as testkit;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// One whose stores load even a single row.
@@ -219,32 +219,15 @@ async fn ask_for_a_file(
     let forwarding = tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.expect("a client");
         let mut server = TcpStream::connect(server).await.expect("the server");
-        let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
-        loop {
-            tokio::select! {
-                read = read_some(&mut client, &mut from_client) => {
-                    let bytes = &from_client[..read];
-                    if bytes.windows(at.len()).any(|part| part == at) {
-                        break;
-                    }
-                    server.write_all(bytes).await.expect("forwarded");
-                }
-                read = read_some(&mut server, &mut from_server) => {
-                    client.write_all(&from_server[..read]).await.expect("forwarded");
-                }
-            }
-        }
+        let is_wanted = |bytes: &[u8]| bytes.windows(at.len()).any(|part| part == at);
+        forward_until(&mut client, &mut server, is_wanted).await;
         // One packet: its length, its number, 0xFB (the request), the file's name.
         let length = u8::try_from(file.len() + 1).expect("short");
         let packet = [&[length, 0, 0, 1, 0xfb], file.as_bytes()].concat();
         client.write_all(&packet).await.expect("asked");
         let mut told = Vec::new();
-        loop {
-            match read_some(&mut client, &mut from_client).await {
-                0 => return told,
-                read => told.extend_from_slice(&from_client[..read]),
-            }
-        }
+        client.read_to_end(&mut told).await.expect("read");
+        told
     });
     (address, forwarding)
 }
