@@ -162,8 +162,8 @@ impl Stage<'_> {
     fn overtake_sinks(&self, longest: Duration) -> anyhow::Result<()> {
         let proxy = &self.servers.postgres_proxy;
         // In the order of the sinks, as all that lock several do.
-        let running: Vec<_> = self.sinks.iter().map(Sink::lock).collect();
-        let running: Vec<_> = running.into_iter().filter(|sink| sink.is_some()).collect();
+        let sinks = self.sinks.iter().map(Sink::lock);
+        let running: Vec<_> = sinks.filter(|sink| sink.is_some()).collect();
         let all = |signal| {
             let mut sinks = running.iter().flat_map(|sink| sink.as_ref());
             sinks.try_for_each(|process| process.signal(signal))
