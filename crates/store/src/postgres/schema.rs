@@ -362,8 +362,9 @@ async fn add_fields(
     Ok(())
 }
 
-/// Brings a view that is there up to date, in a transaction of its own. A query that holds the view for long
-/// does not hold up the rows: then it is tried again when the measurement is next looked at.
+/// Brings a view that is there up to date, in a transaction of its own. A query that holds the view
+/// for long does not hold up the rows: then it is tried again when the measurement is next looked
+/// at.
 async fn refresh_view(session: &mut Session, name: &str) -> Result<(), StoreError> {
     let doing = format!("making the view {name}");
     begin_schema_change(session, &doing).await?;
