@@ -14,9 +14,16 @@ use std::fmt;
 /// How serde_json says that a number is beyond a double; it has no code for it.
 pub(crate) const OUT_OF_RANGE: &str = "number out of range";
 
+/// The most characters of serde's text that are told: it may quote a whole value.
+const MAX_TEXT_CHARS: usize = 160;
+
 /// serde_json's text without the place at its end, which the error has in fields of its own.
 pub(crate) fn without_place(text: &str) -> String {
-    text.split(" at line ").next().unwrap_or(text).to_owned()
+    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
+    match text.char_indices().nth(MAX_TEXT_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// A JSON value; of a list or an object only that it was one.

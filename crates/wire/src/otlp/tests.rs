@@ -126,3 +126,14 @@ fn other_bytes_are_refused_as_a_whole() {
         assert_eq!(refused(&whole[..cut]), Reason::Syntax, "cut after {cut}");
     }
 }
+
+#[test]
+fn an_error_quotes_little_of_the_message() {
+    let long = "ä".repeat(100_000);
+    let message = format!(r#"{{"resourceMetrics":"{long}"}}"#);
+    let mut batch = BatchRef::default();
+    let error = Otlp.decode(message.as_bytes(), &mut batch);
+    let text = error.expect_err("no list").to_string();
+    assert!(text.contains("invalid type: string"), "{text}");
+    assert!(text.chars().count() < 300, "{} bytes", text.len());
+}
