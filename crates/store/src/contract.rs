@@ -37,7 +37,8 @@ pub enum Applied {
         /// Rows that were there already, known by (series, time).
         duplicates: u64,
     },
-    /// It had been committed before: every position stands at `to`.
+    /// Every position stands at `to`: it had been committed before, or another sink came to the same
+    /// end by other steps, and then the ledger is another one than this step would have left.
     Already,
     /// Some position stands elsewhere: throw the step away and read the positions again.
     Fenced,

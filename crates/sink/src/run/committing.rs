@@ -1,9 +1,10 @@
 //! Committing: one step is committed while the next one is being packed.
 //!
 //! The next step is packed as if the one before were committed already: its positions begin where
-//! that one's end, and the ledger book holds its changes. If it turns out otherwise (fenced, or a
-//! ledger row was moved), what was packed ahead is thrown away with it, and the book forgets the
-//! rows of both. So nothing that is committed was ever built from something that is not.
+//! that one's end, and the ledger book holds its changes. If it turns out otherwise (fenced, a
+//! ledger row was moved, or the end had been reached already), what was packed ahead is thrown away,
+//! and the book forgets the rows of both. So nothing that is committed was ever built from something
+//! that is not.
 
 use super::packing::Pending;
 use super::{Leave, Sink};
@@ -31,7 +32,11 @@ impl Sink {
                 }
                 Applied::Already => {
                     tracing::info!("the step had been committed already, its answer was lost");
-                    self.committed(pending, 0, 0).await?;
+                    // Or another sink came to the same end by other steps. Then the ledger may
+                    // hold something else under the versions that the book expects.
+                    self.forget(next);
+                    self.assembler().abandoned(&pending.packed.step);
+                    return self.committed(pending, 0, 0).await;
                 }
                 Applied::LedgerMoved => {
                     tracing::debug!("another sink changed a ledger row meanwhile, packing again");
@@ -63,7 +68,10 @@ impl Sink {
         let Pending { packed, messages } = pending;
         if packed.step.moves.is_empty() {
             // Nothing of it was ours or new.
-            return Ok(Applied::Already);
+            return Ok(Applied::Committed {
+                rows: 0,
+                duplicates: 0,
+            });
         }
         let began = Instant::now();
         loop {

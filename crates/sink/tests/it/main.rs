@@ -2,4 +2,5 @@
 
 mod bad_rows;
 mod lost_positions;
+mod overtaken;
 mod properties;
