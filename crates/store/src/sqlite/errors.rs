@@ -70,4 +70,29 @@ mod tests {
             assert!(!error.is_certainly_rolled_back());
         }
     }
+
+    /// What SQLite says of a real file: full, without writes, of a wrong type.
+    #[test]
+    fn errors_of_a_real_file_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.db");
+        let connection = rusqlite::Connection::open(&path).expect("opened");
+        let run = |sql: &str| {
+            let error = connection.execute_batch(sql).expect_err("refused");
+            let error = failed("writing a step to", &path, error);
+            (error.class(), error.code().expect("a code").to_owned())
+        };
+        let table = "create table t (n integer check (n < 10), b blob) strict";
+        connection.execute_batch(table).expect("made");
+        let full = "pragma max_page_count = 4; insert into t (b) values (zeroblob(100000))";
+        assert_eq!(run(full), (ErrorClass::Outage, "13".to_owned()));
+        let constraint = run("insert into t (n) values (10)");
+        assert_eq!(constraint, (ErrorClass::Data, "275".to_owned()));
+        let wrong_type = run("insert into t (n) values ('ten')");
+        assert_eq!(wrong_type, (ErrorClass::Data, "3091".to_owned()));
+        let missing = run("insert into u (n) values (1)");
+        assert_eq!(missing, (ErrorClass::Outage, "1".to_owned()));
+        let without_writes = run("pragma query_only = 1; insert into t (n) values (1)");
+        assert_eq!(without_writes, (ErrorClass::Outage, "8".to_owned()));
+    }
 }

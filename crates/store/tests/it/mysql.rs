@@ -3,6 +3,7 @@
 mod large_letters;
 mod loading;
 mod outages;
+mod provoked;
 mod tables;
 
 use crate::conformance::building::{Writer, moved, point};
@@ -285,7 +286,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_behind() {
     );
 }
 
-/// A server of the test's own, with a setting that the shared one cannot have, and a database on it,
+/// A server of the test's own, with settings that the shared one cannot have, and a database on it,
 /// which goes first.
 struct OwnServer {
     database: MysqlDatabase,
@@ -294,10 +295,10 @@ struct OwnServer {
 
 impl OwnServer {
     /// `None` where no server can be started, after the skip was recorded.
-    fn start(test: &str, setting: &str) -> Option<Self> {
+    fn start(test: &str, settings: &[&str]) -> Option<Self> {
         let distribution = Distribution::of_environment(test)?;
         let options = MariadbOptions {
-            settings: vec![setting.to_owned()],
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
             ..MariadbOptions::default()
         };
         let server = MariadbServer::start(&distribution, &options).expect("started")?;

@@ -307,6 +307,36 @@ async fn a_table_that_somebody_dropped_is_an_outage() {
     assert_eq!(writer.position(0).await, Some(0));
 }
 
+/// Another one holds the lock, and then somebody takes the file away.
+#[tokio::test]
+async fn a_lock_is_waited_for_and_a_file_that_is_taken_away_is_told() {
+    let subject = start().await;
+    let mut writer = Writer::open(&subject).await;
+    let points = [point("load", 0).field("load1", 1.0)];
+    let step = writer.step(vec![moved(0..1)], &points).await;
+    let other = subject.connection();
+    other.execute_batch("begin immediate").expect("locked");
+    let options = OpenOptions {
+        statement_deadline: Duration::from_millis(50),
+        ..OpenOptions::default()
+    };
+    let mut store = open_store(&subject.url(), &options).expect("opened");
+    let error = store.apply(&step).await.expect_err("locked");
+    assert_eq!(error.class(), ErrorClass::Outage, "{error:?}");
+    assert_eq!(error.code(), Some("5"), "{error:?}");
+    assert!(error.is_certainly_rolled_back());
+    drop(other);
+
+    let aside = subject.path().with_extension("aside");
+    std::fs::rename(subject.path(), &aside).expect("moved");
+    let error = store.apply(&step).await.expect_err("no file");
+    assert_eq!(error.class(), ErrorClass::Outage, "{error:?}");
+    assert!(error.to_string().contains("tidegauge.db"), "{error}");
+    std::fs::rename(&aside, subject.path()).expect("put back");
+    let applied = store.apply(&step).await.expect("applied");
+    assert!(matches!(applied, Applied::Committed { rows: 1, .. }));
+}
+
 async fn start() -> SqliteFile {
     SqliteFile::start("").await.expect("a file is always there")
 }

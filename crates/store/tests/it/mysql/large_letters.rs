@@ -17,7 +17,7 @@ fn letter(offset: i64, index: Option<u32>, bytes: usize) -> DeadLetter {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_the_server_does_not_take_is_left_out_and_told_d8() {
-    let own = OwnServer::start("store: mysql: large letters", "--max-allowed-packet=2M");
+    let own = OwnServer::start("store: mysql: large letters", &["--max-allowed-packet=2M"]);
     let Some(OwnServer { database, server }) = own else {
         return;
     };

@@ -192,7 +192,7 @@ async fn what_a_column_does_not_take_is_refused_and_not_changed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_local_data_gets_inserts_and_is_asked_once() {
-    let own = OwnServer::start("store: mysql: local_infile off", "--local-infile=0");
+    let own = OwnServer::start("store: mysql: local_infile off", &["--local-infile=0"]);
     let Some(OwnServer { database, server }) = own else {
         return;
     };

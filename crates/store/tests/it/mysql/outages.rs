@@ -105,7 +105,6 @@ async fn locks_are_waited_for_and_then_it_is_an_outage() {
     assert!(matches!(applied, Applied::Committed { rows: 1, .. }));
 }
 
-/// A server that takes no writes: what a replica, or a primary in a failover, says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_cannot_write_and_survives_a_lost_connection() {
     let Some(database) = MysqlDatabase::start("reader").await else {

@@ -1,11 +1,14 @@
 //! More errors that are provoked on the real server (see `outages`): each is an outage, and nothing
-//! of the step is there. Not provoked, because it takes a file system of its own: a full disk (53100).
+//! of the step is there.
 
-use super::{DEADLINE, Held, PostgresDatabase, chain, store_at};
+use super::outages::OtherUrl;
+use super::{DEADLINE, Held, PostgresDatabase, chain, store_at, store_url};
 use crate::conformance::Subject;
 use crate::conformance::account::ledger_change;
 use crate::conformance::building::{Writer, committed, moved, point};
+use std::path::Path;
 use std::time::Duration;
+use testkit::servers::{Distribution, PostgresOptions, PostgresServer};
 use tidegauge_store::{ErrorClass, LedgerRow, OpenOptions, Step, StoreError, open_store};
 use tidegauge_testkit as testkit;
 
@@ -119,4 +122,45 @@ async fn a_table_that_somebody_dropped_is_named() {
         chain(&error)
     );
     assert_eq!(writer.position(0).await, Some(1));
+}
+
+/// The file of the table is one that takes nothing, as on a full disk, until it is put back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_waited_out() {
+    let Some(distribution) = Distribution::of_environment("store: postgres: a full disk") else {
+        return;
+    };
+    let server = PostgresServer::start(&distribution, &PostgresOptions::default());
+    let server = server.expect("started");
+    let url = store_url(server.url());
+    let mut writer = Writer::open(&OtherUrl(url.clone())).await;
+    let points = [point("load", 0).field("load1", 1.0)];
+    writer.commit(0..1, &points).await;
+    let value = |sql: &str| {
+        let rows = testkit::postgres_query(server.url(), sql).expect("answered");
+        let first = rows.first().and_then(|row| row.first()).cloned();
+        first.flatten().expect("one value")
+    };
+    let folder = value("show data_directory");
+    testkit::postgres_query(server.url(), "truncate m_load").expect("emptied");
+    let leaf = "select pg_relation_filepath(inhrelid) from pg_inherits
+                where inhparent = 'm_load'::regclass";
+    let file = Path::new(&folder).join(value(leaf));
+    let aside = file.with_extension("aside");
+    assert_eq!(std::fs::metadata(&file).expect("the table's file").len(), 0);
+    std::fs::rename(&file, &aside).expect("moved aside");
+    std::os::unix::fs::symlink("/dev/full", &file).expect("linked");
+    let step = writer.step(vec![moved(1..2)], &points).await;
+    // Over a connection of its own, whose server process has not opened the file yet.
+    let mut store = store_at(&url);
+    for _ in 0..2 {
+        let error = store.apply(&step).await.expect_err("no space");
+        assert_rolled_back(&error, "53100");
+        assert!(chain(&error).contains("disk is full"), "{}", chain(&error));
+    }
+    assert_eq!(writer.position(0).await, Some(1));
+    std::fs::rename(&aside, &file).expect("put back");
+    let applied = store.apply(&step).await.expect("applied");
+    assert_eq!(applied, committed(1, 0));
+    assert_eq!(value("select count(*) from load"), "1");
 }
