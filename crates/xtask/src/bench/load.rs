@@ -2,7 +2,6 @@
 
 use super::fleet::{Numbers, Shape, agent, values};
 use anyhow::Context;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegauge_kafka::{
     Admin, Delivery, KafkaSettings, Outgoing, Producer, ProducerOptions, SendError, TopicPlan,
@@ -10,6 +9,9 @@ use tidegauge_kafka::{
 use tidegauge_model::Batch;
 use tidegauge_wire::{Encoder, HEADER, header_value};
 use tokio::sync::mpsc;
+
+/// The most bytes of a message that the topics take, with what Kafka adds to it.
+pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -61,16 +63,17 @@ impl<'a> Loader<'a> {
         partitions: i32,
         encoding: &'a dyn Encoder,
     ) -> anyhow::Result<Self> {
+        let of_client = |name: &str| (name.to_owned(), LARGEST_MESSAGE.to_string());
         let settings = KafkaSettings {
             brokers: vec![brokers.to_owned()],
             client_id: "tidegauge-bench".to_owned(),
-            properties: BTreeMap::new(),
+            properties: [of_client("message.max.bytes")].into(),
         };
         let plan = TopicPlan {
             name: topic.to_owned(),
             partitions,
             replication: 1,
-            config: BTreeMap::new(),
+            config: [of_client("max.message.bytes")].into(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -91,15 +94,25 @@ impl<'a> Loader<'a> {
 
     /// Hands a batch to the producer, waiting while its queue is full.
     pub(super) fn send(&mut self, host: u64, batch: &Batch) -> anyhow::Result<()> {
-        self.bytes.clear();
-        self.encoding.encode(batch, &mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.encoding.encode(batch, &mut bytes);
+        self.send_bytes(host, &bytes)?;
+        self.sent.points += batch.points.len() as u64;
+        self.sent.values += values(batch);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Hands any bytes to the producer, as the encoding's, waiting while its queue is full.
+    pub(super) fn send_bytes(&mut self, host: u64, bytes: &[u8]) -> anyhow::Result<()> {
         let agent = agent(host);
         loop {
             let outgoing = Outgoing {
                 topic: self.topic,
                 key: agent.as_bytes(),
                 headers: &[(HEADER, self.header.as_bytes())],
-                payload: &self.bytes,
+                payload: bytes,
                 token: 0,
             };
             match self.producer.send(outgoing) {
@@ -109,9 +122,7 @@ impl<'a> Loader<'a> {
             }
         }
         self.sent.messages += 1;
-        self.sent.points += batch.points.len() as u64;
-        self.sent.values += values(batch);
-        self.sent.bytes += self.bytes.len() as u64;
+        self.sent.bytes += bytes.len() as u64;
         while let Ok(delivery) = self.deliveries.try_recv() {
             self.acknowledge(delivery)?;
         }

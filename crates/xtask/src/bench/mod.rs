@@ -8,6 +8,7 @@ mod fleet;
 mod footprint;
 mod latency;
 mod load;
+mod memory;
 mod process;
 mod run_sink;
 mod sink;
@@ -55,6 +56,11 @@ pub(crate) fn shape(bench: Command) -> Command {
                 )
                 .arg(seconds("30", "How long each load is measured"))
                 .arg(encoding())
+                .args(&common),
+        )
+        .subcommand(
+            Command::new("memory")
+                .about("Peak memory of the sink with messages that are large, and with garbage")
                 .args(&common),
         )
         .subcommand(
@@ -156,6 +162,7 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
             encoding: given(options, "encoding"),
             json,
         }),
+        "memory" => memory::memory(&program, json),
         "sink" => sink::sink(&sink::Options {
             program,
             points: number("points"),

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Ran {
     pub(super) rows: u64,
     steps: u64,
-    seconds: f64,
+    pub(super) seconds: f64,
     pub(super) cpu_seconds: f64,
     pub(super) server_cpu_seconds: f64,
     pub(super) peak_rss_bytes: u64,
