@@ -8,13 +8,14 @@
 //! Results of checks wait at most [`GATHER`] for others. It never publishes and never reads the
 //! spool.
 
-use crate::collectors::CollectorEntry;
+use crate::collectors::{CollectorContext, CollectorEntry};
 use crate::probes::{Check, ProbeContext};
 use crate::runners::{CollectorFailure, Runners};
 use crate::schedule::{ClockWatch, Ticks, phase};
 use crate::status::AgentStatus;
 use crate::writer::Writer;
-use crate::{AgentError, CollectSettings, HostRoots};
+use crate::{AgentError, CollectSettings};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{Clock, Point};
@@ -58,7 +59,7 @@ pub async fn run(
         .iter()
         .map(|check| Check::new(check.clone(), &context));
     let checks = checks.collect::<Result<Vec<_>, _>>()?;
-    let runners = Runners::start(&settings.collectors, &settings.roots, &clock)?;
+    let runners = Runners::start(&settings.collectors, &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
     writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
 
@@ -276,22 +277,30 @@ pub struct Collected {
 }
 
 /// Runs collectors twice, `pause` apart, and returns what the second reading found: values of an
-/// interval, such as the use of the CPU, need two. For the command line; it keeps nothing.
+/// interval, such as the use of the CPU, need two. Of a measurement that is told only now and then,
+/// it is the first reading. For the command line; it keeps nothing.
 ///
 /// # Errors
 /// When a thread cannot be started. A collector that fails is in the result.
 pub async fn collect_once(
     collectors: &[&CollectorEntry],
-    roots: &HostRoots,
+    context: &CollectorContext,
     clock: Arc<dyn Clock>,
     pause: Duration,
 ) -> Result<Collected, AgentError> {
     const DEADLINE: Duration = Duration::from_secs(10);
-    let mut runners = Runners::start(collectors, roots, &clock)?;
-    runners.collect(DEADLINE, &mut Vec::new()).await;
+    let mut runners = Runners::start(collectors, context, &clock)?;
+    let mut first = Vec::new();
+    runners.collect(DEADLINE, &mut first).await;
     tokio::time::sleep(pause).await;
     let mut points = Vec::new();
     let report = runners.collect(DEADLINE, &mut points).await;
+    let told: BTreeSet<_> = points
+        .iter()
+        .map(|point| point.measurement().clone())
+        .collect();
+    first.retain(|point| !told.contains(point.measurement()));
+    points.extend(first);
     points.retain(|point| point.measurement().as_str() != "collector");
     Ok(Collected {
         points,

@@ -7,10 +7,10 @@
 //! else. What a late run found is true for the time of its reads, so it goes with the collection
 //! after its end; no sample is thrown away.
 
-use crate::collectors::CollectorEntry;
+use crate::AgentError;
+use crate::collectors::{CollectorContext, CollectorEntry};
 use crate::error::chain;
 use crate::probes::MAX_DETAIL_CHARS;
-use crate::{AgentError, HostRoots};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Runners {
     /// Starts a thread for every collector.
     pub(crate) fn start(
         collectors: &[&CollectorEntry],
-        roots: &HostRoots,
+        context: &CollectorContext,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         // A collector has at most one report under way, so this is never full.
@@ -77,11 +77,11 @@ impl Runners {
             // One request at most: a collector is asked only when it has reported.
             let (requests, asked) = std::sync::mpsc::sync_channel(1);
             let thread = format!("collect-{}", entry.name);
-            let (roots, clock, sender) = (roots.clone(), Arc::clone(clock), sender.clone());
+            let (context, clock, sender) = (context.clone(), Arc::clone(clock), sender.clone());
             std::thread::Builder::new()
                 .name(thread.clone())
                 .stack_size(512 * 1024)
-                .spawn(move || serve(runner, entry, &roots, &*clock, &asked, &sender))
+                .spawn(move || serve(runner, entry, &context, &*clock, &asked, &sender))
                 .map_err(|source| AgentError::StartThread { thread, source })?;
             runners.push(Runner {
                 name: entry.name,
@@ -215,12 +215,12 @@ fn duration_seconds(duration: Duration) -> f64 {
 fn serve(
     runner: usize,
     entry: CollectorEntry,
-    roots: &HostRoots,
+    context: &CollectorContext,
     clock: &dyn Clock,
     asked: &std::sync::mpsc::Receiver<u64>,
     reports: &mpsc::Sender<Report>,
 ) {
-    let mut collector = (entry.new)(roots);
+    let mut collector = (entry.new)(context);
     while let Ok(run) = asked.recv() {
         let began = Instant::now();
         let mut points = Vec::new();
@@ -233,7 +233,7 @@ fn serve(
             )),
             Err(_) => {
                 // Its state may be torn; a new one begins without.
-                collector = (entry.new)(roots);
+                collector = (entry.new)(context);
                 Some(("panicked", None))
             }
         };
@@ -308,7 +308,7 @@ mod tests {
 
     const fn entry(
         name: &'static str,
-        new: fn(&HostRoots) -> Box<dyn Collector>,
+        new: fn(&CollectorContext) -> Box<dyn Collector>,
     ) -> CollectorEntry {
         CollectorEntry {
             name,
@@ -346,7 +346,8 @@ mod tests {
         *RELEASE.lock().expect("not poisoned") = Some(release);
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
         let entries: Vec<_> = collectors.iter().collect();
-        let mut runners = Runners::start(&entries, &HostRoots::default(), &clock).expect("started");
+        let mut runners =
+            Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
         let deadline = Duration::from_secs(2);
 
         let mut points = Vec::new();

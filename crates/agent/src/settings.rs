@@ -1,9 +1,9 @@
 //! Settings of the agent, with their defaults. Files, flags and environment are read elsewhere;
 //! what is here knows their values only, and refuses those that cannot be used.
 
-use crate::collectors::{COLLECTORS, CollectorEntry};
+use crate::AgentError;
+use crate::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use crate::probes::CheckSettings;
-use crate::{AgentError, HostRoots};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
@@ -19,8 +19,8 @@ pub struct CollectSettings {
     pub host: Host,
     /// Labels of the host.
     pub labels: Tags,
-    /// Where the host's files lie.
-    pub roots: HostRoots,
+    /// Where the host's files lie, and the settings of collectors.
+    pub context: CollectorContext,
     /// The collectors to run.
     pub collectors: Vec<&'static CollectorEntry>,
     /// The targets to check.
@@ -46,12 +46,12 @@ impl CollectSettings {
 
     /// Settings for a host: the default collectors every 10 s, no checks.
     #[must_use]
-    pub fn new(agent: AgentId, host: Host, roots: HostRoots) -> Self {
+    pub fn new(agent: AgentId, host: Host, context: impl Into<CollectorContext>) -> Self {
         Self {
             agent,
             host,
             labels: Tags::new(),
-            roots,
+            context: context.into(),
             collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
             checks: Vec::new(),
             interval: Duration::from_secs(10),
@@ -151,6 +151,7 @@ impl PublishSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::HostRoots;
 
     #[test]
     fn settings_that_cannot_be_used_are_refused() {

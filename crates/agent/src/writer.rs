@@ -51,7 +51,7 @@ impl Writer {
             agent: settings.agent.clone(),
             host: settings.host.clone(),
             labels: settings.labels.clone(),
-            proc_root: settings.roots.proc.clone(),
+            proc_root: settings.context.roots.proc.clone(),
             max_message_bytes: settings.max_message_bytes,
             clock,
             status,

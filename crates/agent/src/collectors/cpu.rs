@@ -20,7 +20,7 @@ use tidegauge_model::{Clock, Name, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "cpu",
     description: "Time of each core and of all cores by mode, in percent of the interval.",
-    new: |roots| Box::new(Cpu::new(roots)),
+    new: |context| Box::new(Cpu::new(&context.roots)),
     default_on: true,
     measurements: &["cpu"],
 };

@@ -19,7 +19,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "disk_io",
     description: "Reads, writes, discards and flushes of each disk, its utilisation and waits.",
-    new: |roots| Box::new(DiskIo::new(roots)),
+    new: |context| Box::new(DiskIo::new(&context.roots)),
     default_on: true,
     measurements: &["disk_io"],
 };

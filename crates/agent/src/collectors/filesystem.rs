@@ -32,7 +32,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "filesystem",
     description: "Space and inodes of every real mount, whether it is read-only and responds.",
-    new: |roots| Box::new(Filesystem::new(roots)),
+    new: |context| Box::new(Filesystem::new(&context.roots)),
     default_on: true,
     measurements: &["filesystem"],
 };

@@ -9,7 +9,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "load",
     description: "Load averages over 1, 5 and 15 minutes, and the number of tasks.",
-    new: |roots| Box::new(Load::new(roots)),
+    new: |context| Box::new(Load::new(&context.roots)),
     default_on: true,
     measurements: &["load"],
 };

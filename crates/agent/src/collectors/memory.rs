@@ -12,7 +12,7 @@ use tidegauge_model::{Clock, Name, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "memory",
     description: "Memory in total, available, used, and by what holds it.",
-    new: |roots| Box::new(Memory::new(roots)),
+    new: |context| Box::new(Memory::new(&context.roots)),
     default_on: true,
     measurements: &["memory"],
 };

@@ -44,6 +44,20 @@ pub trait Collector: Send {
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError>;
 }
 
+/// What a collector is made from.
+#[derive(Debug, Clone, Default)]
+pub struct CollectorContext {
+    /// Where the host's files lie.
+    pub roots: HostRoots,
+}
+
+impl From<HostRoots> for CollectorContext {
+    /// Every collector with its default settings.
+    fn from(roots: HostRoots) -> Self {
+        Self { roots }
+    }
+}
+
 /// One row of [`COLLECTORS`].
 #[derive(Debug, Clone, Copy)]
 pub struct CollectorEntry {
@@ -52,7 +66,7 @@ pub struct CollectorEntry {
     /// What it measures, one sentence.
     pub description: &'static str,
     /// Makes one that has not collected yet.
-    pub new: fn(&HostRoots) -> Box<dyn Collector>,
+    pub new: fn(&CollectorContext) -> Box<dyn Collector>,
     /// Whether it runs unless it is switched off.
     pub default_on: bool,
     /// The measurements of its points; each is in the catalog.
@@ -74,13 +88,13 @@ pub const COLLECTORS: &[CollectorEntry] = &[
 /// Tries every collector once: which of them work on this host, and why the others do not.
 #[must_use]
 pub fn availability(
-    roots: &HostRoots,
+    context: &CollectorContext,
     clock: &dyn Clock,
 ) -> Vec<(&'static str, Result<(), CollectError>)> {
     COLLECTORS
         .iter()
         .map(|entry| {
-            let outcome = (entry.new)(roots).collect(clock, &mut Vec::new());
+            let outcome = (entry.new)(context).collect(clock, &mut Vec::new());
             (entry.name, outcome)
         })
         .collect()

@@ -15,7 +15,7 @@ use tidegauge_model::{Clock, Name, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "network",
     description: "Traffic and errors of each network interface, and the state of its link.",
-    new: |roots| Box::new(Network::new(roots)),
+    new: |context| Box::new(Network::new(&context.roots)),
     default_on: true,
     measurements: &["network"],
 };

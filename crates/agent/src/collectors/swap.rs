@@ -11,7 +11,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "swap",
     description: "Swap space in total, used and free, and the bytes swapped in and out.",
-    new: |roots| Box::new(Swap::new(roots)),
+    new: |context| Box::new(Swap::new(&context.roots)),
     default_on: true,
     measurements: &["swap"],
 };

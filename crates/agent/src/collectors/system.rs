@@ -14,7 +14,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "system",
     description: "Uptime, boot time, context switches, interrupts, forks, processes by state.",
-    new: |roots| Box::new(System::new(roots)),
+    new: |context| Box::new(System::new(&context.roots)),
     default_on: true,
     measurements: &["system"],
 };

@@ -250,8 +250,8 @@ async fn one_look_has_values_of_an_interval_and_names_what_failed() {
     let all: Vec<_> = COLLECTORS.iter().collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let pause = Duration::from_millis(200);
-    let roots = HostRoots::default();
-    let found = collect::collect_once(&all, &roots, Arc::clone(&clock), pause).await;
+    let context = HostRoots::default().into();
+    let found = collect::collect_once(&all, &context, Arc::clone(&clock), pause).await;
     let found = found.expect("threads start");
     let cpu = found
         .points
@@ -260,7 +260,7 @@ async fn one_look_has_values_of_an_interval_and_names_what_failed() {
     assert!(cpu.count() >= 2, "{:?}", found.failures);
 
     let folder = tempfile::tempdir().expect("a folder");
-    let nothing = HostRoots::new(folder.path(), folder.path(), folder.path());
+    let nothing = HostRoots::new(folder.path(), folder.path(), folder.path()).into();
     let load: Vec<_> = COLLECTORS
         .iter()
         .filter(|entry| entry.name == "load")

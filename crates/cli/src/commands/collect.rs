@@ -51,9 +51,10 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
         return Ok(ExitCode::SUCCESS);
     }
     let collectors = super::host::collectors(settings)?;
-    let roots = super::host::roots(settings);
+    let context = super::host::context(settings);
     let clock = Arc::new(SystemClock);
-    let collected = super::runtime(2)?.block_on(collect_once(&collectors, &roots, clock, PAUSE))?;
+    let collected =
+        super::runtime(2)?.block_on(collect_once(&collectors, &context, clock, PAUSE))?;
     match matches
         .get_one::<String>("format")
         .map_or("table", String::as_str)

@@ -4,19 +4,26 @@ use crate::settings::{CheckTable, Place, Settings, UsageError, value};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
-use tidegauge_agent::collectors::{COLLECTORS, CollectorEntry};
+use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_agent::{AgentError, CollectSettings, HostRoots, identity};
 use tidegauge_model::{Name, Tags};
 use tidegauge_spool::{Opened, Spool, SpoolSettings};
 
-pub(super) fn roots(settings: &Settings) -> HostRoots {
+fn roots(settings: &Settings) -> HostRoots {
     let path = |key: &str, default: &str| settings.path(key).unwrap_or_else(|| default.into());
     HostRoots::new(
         path("agent.proc_root", "/proc"),
         path("agent.sys_root", "/sys"),
         path("agent.root_fs", "/"),
     )
+}
+
+/// What collectors are made from.
+pub(super) fn context(settings: &Settings) -> CollectorContext {
+    CollectorContext {
+        roots: roots(settings),
+    }
 }
 
 /// The collectors that are asked for, by default those that are on by default.
@@ -52,12 +59,12 @@ pub(super) fn collect_settings(
     settings: &Settings,
     state_dir: &Path,
 ) -> anyhow::Result<CollectSettings> {
-    let roots = roots(settings);
+    let context = context(settings);
     let collectors = collectors(settings)?;
     let checks = checks(settings)?;
     let labels = labels(settings)?;
-    let (agent, source) = identity::agent_id(settings.text("agent.id"), &roots, state_dir)?;
-    let host = identity::host_name(settings.text("agent.host"), &roots)?;
+    let (agent, source) = identity::agent_id(settings.text("agent.id"), &context.roots, state_dir)?;
+    let host = identity::host_name(settings.text("agent.host"), &context.roots)?;
     tracing::debug!(%agent, ?source, %host, "identity");
     let made = CollectSettings {
         labels,
@@ -67,7 +74,7 @@ pub(super) fn collect_settings(
             .duration("agent.interval")
             .unwrap_or(CheckSettings::DEFAULT_INTERVAL),
         cycles: settings.count("general.cycles"),
-        ..CollectSettings::new(agent, host, roots)
+        ..CollectSettings::new(agent, host, context)
     };
     made.validate()
         .map_err(|error| usage(&Place::Default, &error))?;
