@@ -274,6 +274,8 @@ pub struct Collected {
     pub points: Vec<Point>,
     /// Collectors that failed.
     pub failures: Vec<CollectorFailure>,
+    /// Collectors whose sources this host does not have, and what is missing.
+    pub unavailable: Vec<(&'static str, String)>,
 }
 
 /// Runs collectors twice, `pause` apart, and returns what the second reading found: values of an
@@ -291,7 +293,7 @@ pub async fn collect_once(
     const DEADLINE: Duration = Duration::from_secs(10);
     let mut runners = Runners::start(collectors, context, &clock)?;
     let mut first = Vec::new();
-    runners.collect(DEADLINE, &mut first).await;
+    let unavailable = runners.collect(DEADLINE, &mut first).await.unavailable;
     tokio::time::sleep(pause).await;
     let mut points = Vec::new();
     let report = runners.collect(DEADLINE, &mut points).await;
@@ -305,5 +307,6 @@ pub async fn collect_once(
     Ok(Collected {
         points,
         failures: report.failures,
+        unavailable,
     })
 }

@@ -1,21 +1,34 @@
-//! The threads of the collectors: one named thread each, because reading a host blocks, and a
-//! collector keeps what it needs between collections.
+//! The threads of the collectors: one for all of them, and more only while a collector hangs.
 //!
-//! A collection asks every collector that is idle and waits for their reports up to its deadline.
-//! A collector that is not done by then has failed with `deadline`, and one that is still at it
-//! when the next collection comes is passed over with `busy`: a hanging mount holds up nobody
-//! else. What a late run found is true for the time of its reads, so it goes with the collection
-//! after its end; no sample is thrown away.
+//! A collection hands every collector that is idle to the thread `collect`, which runs them one
+//! after the other: forty collectors are one wake-up and one answer. Reading a host may block, so
+//! a collector that takes longer than its share of the deadline keeps the thread that it is on,
+//! and a fresh thread goes on with the others; the old one ends when its collector comes back. A
+//! collector that is not done by the end of the deadline has failed with `deadline`, and one that
+//! is still at it when the next collection comes is passed over with `busy`: a hanging mount holds
+//! up nobody else. What a late run found is true for the time of its reads, so it goes with the
+//! collection after its end; no sample is thrown away.
+//!
+//! A collector whose sources are not there at its first run is not available on this host: that
+//! is said once and is no failure. It is run again every [`TRY_AGAIN`], for hardware that is
+//! plugged in and modules that are loaded.
+
+mod worker;
 
 use crate::AgentError;
-use crate::collectors::{CollectorContext, CollectorEntry};
-use crate::error::chain;
-use crate::probes::MAX_DETAIL_CHARS;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::collectors::{Collector, CollectorContext, CollectorEntry};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegauge_model::{Clock, Point, name};
-use tokio::sync::mpsc;
+use tokio::time::Instant;
+use worker::{Job, Outcome, Report, Work};
+
+/// How long a collector that is not available is left alone.
+const TRY_AGAIN: Duration = Duration::from_secs(600);
+/// The share of the deadline after which a collector no longer holds up the others.
+const PATIENCE_SHARE: u32 = 8;
+/// The longest that a collector holds up the others.
+const LONGEST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a run of a collector did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,123 +48,169 @@ pub(crate) struct CollectionReport {
     pub(crate) failures: Vec<CollectorFailure>,
     /// Collectors that were passed over because their last run had not ended.
     pub(crate) busy: u64,
+    /// Collectors that were run and found not available on this host, and why.
+    pub(crate) unavailable: Vec<(&'static str, String)>,
 }
 
-/// All collectors of an agent, each on its thread. Dropping it ends the threads, after the run that
-/// they are in.
+/// All collectors of an agent. Dropping it ends the threads, after the run that they are in.
 pub(crate) struct Runners {
     clock: Arc<dyn Clock>,
     runners: Vec<Runner>,
-    reports: mpsc::Receiver<Report>,
+    work: Work,
     run: u64,
+    /// Kept between collections.
+    reports: Vec<Report>,
+    jobs: Vec<Job>,
 }
 
 struct Runner {
     name: &'static str,
-    requests: std::sync::mpsc::SyncSender<u64>,
-    /// The run that has not reported yet.
+    /// `None` while it runs.
+    idle: Option<Box<dyn Collector>>,
+    /// The run that it has not reported yet.
     running: Option<u64>,
+    /// Whether its last run was not done in time; then the others go first.
+    slow: bool,
+    /// Whether a run ever found its sources.
+    works_here: bool,
+    /// When it is run next, if it is not available.
+    again_at: Option<Instant>,
     /// The reason of the last failure that was logged.
     failing: Option<&'static str>,
 }
 
-struct Report {
-    runner: usize,
-    run: u64,
-    points: Vec<Point>,
-    duration: Duration,
-    failure: Option<(&'static str, Option<String>)>,
-}
-
 impl Runners {
-    /// Starts a thread for every collector.
+    /// Makes the collectors and starts their thread.
     pub(crate) fn start(
         collectors: &[&CollectorEntry],
         context: &CollectorContext,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
-        // A collector has at most one report under way, so this is never full.
-        let (sender, reports) = mpsc::channel(collectors.len().max(1));
-        let mut runners = Vec::with_capacity(collectors.len());
-        for (runner, &&entry) in collectors.iter().enumerate() {
-            // One request at most: a collector is asked only when it has reported.
-            let (requests, asked) = std::sync::mpsc::sync_channel(1);
-            let thread = format!("collect-{}", entry.name);
-            let (context, clock, sender) = (context.clone(), Arc::clone(clock), sender.clone());
-            std::thread::Builder::new()
-                .name(thread.clone())
-                .stack_size(512 * 1024)
-                .spawn(move || serve(runner, entry, &context, &*clock, &asked, &sender))
-                .map_err(|source| AgentError::StartThread { thread, source })?;
-            runners.push(Runner {
+        let runners: Vec<_> = collectors
+            .iter()
+            .map(|entry| Runner {
                 name: entry.name,
-                requests,
+                idle: Some((entry.new)(context)),
                 running: None,
+                slow: false,
+                works_here: false,
+                again_at: None,
                 failing: None,
-            });
-        }
+            })
+            .collect();
+        let remake = collectors.iter().map(|entry| entry.new).collect();
         Ok(Self {
             clock: Arc::clone(clock),
+            work: Work::start(remake, context.clone(), Arc::clone(clock))?,
+            reports: Vec::with_capacity(runners.len()),
+            jobs: Vec::with_capacity(runners.len()),
             runners,
-            reports,
             run: 0,
         })
     }
 
-    /// Runs every collector that is idle once, and adds to `points` what they found, with one point
-    /// of `collector` for each. Takes at most `deadline`.
+    /// Runs every collector that is idle and available once, and adds to `points` what they found,
+    /// with one point of `collector` for each. Takes at most `deadline`.
     pub(crate) async fn collect(
         &mut self,
         deadline: Duration,
         points: &mut Vec<Point>,
     ) -> CollectionReport {
-        let due = tokio::time::Instant::now() + deadline;
+        let began = Instant::now();
+        let due = began + deadline;
+        let patience = (deadline / PATIENCE_SHARE).min(LONGEST_PATIENCE);
         let mut outcome = CollectionReport::default();
-        while let Ok(late) = self.reports.try_recv() {
-            self.take(late, points, &mut outcome);
-        }
         self.run += 1;
-        let mut waiting = 0;
+        self.take_reports(points, &mut outcome);
+        let mut waiting = self.hand_out(began, points, &mut outcome);
+        while waiting > 0 {
+            let look_again = (Instant::now() + self.work.pass_the_slow(patience)).min(due);
+            let in_time = tokio::time::timeout_at(look_again, self.work.wait()).await;
+            waiting = waiting.saturating_sub(self.take_reports(points, &mut outcome));
+            if in_time.is_err() && look_again >= due {
+                break;
+            }
+        }
+        // Nobody runs what was not begun: it is idle again for the collection after.
+        for job in self.work.take_back() {
+            self.runners[job.runner].idle = Some(job.collector);
+        }
         for at in 0..self.runners.len() {
             let runner = &mut self.runners[at];
-            if runner.running.is_some() {
-                outcome.busy += 1;
-                self.failed(at, "busy", None, None, points, &mut outcome);
-            } else if runner.requests.try_send(self.run).is_ok() {
-                runner.running = Some(self.run);
-                waiting += 1;
-            } else {
-                let detail = Some("its thread has ended".to_owned());
-                self.failed(at, "panicked", detail, None, points, &mut outcome);
+            if runner.running == Some(self.run) {
+                let detail = if runner.idle.is_some() {
+                    runner.running = None;
+                    format!("not begun after {deadline:?}, others were slow")
+                } else {
+                    runner.slow = true;
+                    format!("not done after {deadline:?}")
+                };
+                self.failed(at, "deadline", Some(detail), None, points, &mut outcome);
             }
         }
-        while waiting > 0 {
-            let Ok(Some(report)) = tokio::time::timeout_at(due, self.reports.recv()).await else {
-                break;
-            };
-            waiting -= usize::from(report.run == self.run);
-            self.take(report, points, &mut outcome);
-        }
-        for at in 0..self.runners.len() {
-            if self.runners[at].running == Some(self.run) {
-                let detail = Some(format!("not done after {deadline:?}"));
-                self.failed(at, "deadline", detail, None, points, &mut outcome);
-            }
-        }
+        self.tell_unavailable(&outcome);
         outcome
+    }
+
+    /// Hands the idle collectors to the thread, and tells how many.
+    fn hand_out(
+        &mut self,
+        now: Instant,
+        points: &mut Vec<Point>,
+        outcome: &mut CollectionReport,
+    ) -> usize {
+        for slow in [false, true] {
+            for at in 0..self.runners.len() {
+                let runner = &mut self.runners[at];
+                if runner.slow != slow || runner.again_at.is_some_and(|again| now < again) {
+                    continue;
+                }
+                match runner.idle.take() {
+                    Some(collector) => {
+                        runner.running = Some(self.run);
+                        self.jobs.push(Job {
+                            runner: at,
+                            run: self.run,
+                            collector,
+                        });
+                    }
+                    None => {
+                        outcome.busy += 1;
+                        self.failed(at, "busy", None, None, points, outcome);
+                    }
+                }
+            }
+        }
+        self.work.hand_out(&mut self.jobs)
+    }
+
+    /// Takes what was reported since, and tells how many reports are of this run.
+    fn take_reports(&mut self, points: &mut Vec<Point>, outcome: &mut CollectionReport) -> usize {
+        let mut reports = std::mem::take(&mut self.reports);
+        self.work.take_reports(&mut reports, points);
+        let mut current = 0;
+        for report in reports.drain(..) {
+            current += usize::from(report.run == self.run);
+            self.take(report, points, outcome);
+        }
+        self.reports = reports;
+        current
     }
 
     fn take(&mut self, report: Report, points: &mut Vec<Point>, outcome: &mut CollectionReport) {
         let Report {
             runner: at,
             run,
-            points: found,
+            collector,
             duration,
-            failure,
+            outcome: ended,
         } = report;
-        points.extend(found);
         let runner = &mut self.runners[at];
+        runner.idle = Some(collector);
         runner.running = None;
+        if matches!(ended, Outcome::Done) {
+            runner.works_here = true;
+        }
         if run != self.run {
             // Its failure was told when its deadline passed.
             tracing::info!(
@@ -161,12 +220,23 @@ impl Runners {
             );
             return;
         }
-        match failure {
-            Some((reason, detail)) => {
-                self.failed(at, reason, detail, Some(duration), points, outcome);
+        runner.slow = false;
+        match ended {
+            Outcome::Unavailable(detail) if !runner.works_here => {
+                runner.again_at = Some(Instant::now() + TRY_AGAIN);
+                outcome.unavailable.push((runner.name, detail));
             }
-            None => {
-                if runner.failing.take().is_some() {
+            Outcome::Unavailable(detail) | Outcome::Failed(detail) => {
+                runner.again_at = None;
+                let detail = Some(detail);
+                self.failed(at, "failed", detail, Some(duration), points, outcome);
+            }
+            Outcome::Panicked => {
+                self.failed(at, "panicked", None, Some(duration), points, outcome);
+            }
+            Outcome::Done => {
+                let was_away = runner.again_at.take().is_some();
+                if runner.failing.take().is_some() || was_away {
                     tracing::info!(collector = runner.name, "the collector works again");
                 }
                 let point = Point::new(name!("collector"), self.clock.now_us())
@@ -205,188 +275,28 @@ impl Runners {
             detail,
         });
     }
+
+    /// Says once what this host does not have; later only to those who want to know.
+    fn tell_unavailable(&self, outcome: &CollectionReport) {
+        if outcome.unavailable.is_empty() {
+            return;
+        }
+        let names: Vec<_> = outcome.unavailable.iter().map(|(name, _)| *name).collect();
+        let collectors = names.join(", ");
+        if self.run == 1 {
+            tracing::info!(
+                collectors,
+                "not available on this host; `tidegauge collect --list` says why"
+            );
+        } else {
+            tracing::debug!(collectors, "still not available on this host");
+        }
+    }
 }
 
 fn duration_seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }
 
-/// The life of a collector's thread.
-fn serve(
-    runner: usize,
-    entry: CollectorEntry,
-    context: &CollectorContext,
-    clock: &dyn Clock,
-    asked: &std::sync::mpsc::Receiver<u64>,
-    reports: &mpsc::Sender<Report>,
-) {
-    let mut collector = (entry.new)(context);
-    while let Ok(run) = asked.recv() {
-        let began = Instant::now();
-        let mut points = Vec::new();
-        let collected = catch_unwind(AssertUnwindSafe(|| collector.collect(clock, &mut points)));
-        let failure = match collected {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some((
-                "failed",
-                Some(chain(&error).chars().take(MAX_DETAIL_CHARS).collect()),
-            )),
-            Err(_) => {
-                // Its state may be torn; a new one begins without.
-                collector = (entry.new)(context);
-                Some(("panicked", None))
-            }
-        };
-        let report = Report {
-            runner,
-            run,
-            points,
-            duration: began.elapsed(),
-            failure,
-        };
-        if reports.blocking_send(report).is_err() {
-            break;
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collectors::{CollectError, Collector};
-    use std::sync::Mutex;
-    use tidegauge_model::{ManualClock, Value};
-
-    struct Quick;
-    struct Failing;
-    struct Hanging;
-
-    /// What `Hanging` waits for; one test uses it.
-    static RELEASE: Mutex<Option<std::sync::mpsc::Receiver<()>>> = Mutex::new(None);
-
-    impl Collector for Quick {
-        fn name(&self) -> &'static str {
-            "quick"
-        }
-        fn collect(
-            &mut self,
-            clock: &dyn Clock,
-            points: &mut Vec<Point>,
-        ) -> Result<(), CollectError> {
-            points.push(Point::new(name!("quick"), clock.now_us()).field(name!("value"), 1.0));
-            Ok(())
-        }
-    }
-
-    impl Collector for Failing {
-        fn name(&self) -> &'static str {
-            "failing"
-        }
-        fn collect(&mut self, _: &dyn Clock, _: &mut Vec<Point>) -> Result<(), CollectError> {
-            panic!("a defect of this collector")
-        }
-    }
-
-    impl Collector for Hanging {
-        fn name(&self) -> &'static str {
-            "hanging"
-        }
-        fn collect(
-            &mut self,
-            clock: &dyn Clock,
-            points: &mut Vec<Point>,
-        ) -> Result<(), CollectError> {
-            let time_us = clock.now_us();
-            let release = RELEASE.lock().expect("not poisoned").take();
-            if let Some(release) = release {
-                release.recv().expect("the test lets it go");
-            }
-            points.push(Point::new(name!("hanging"), time_us).field(name!("value"), 1.0));
-            Ok(())
-        }
-    }
-
-    const fn entry(
-        name: &'static str,
-        new: fn(&CollectorContext) -> Box<dyn Collector>,
-    ) -> CollectorEntry {
-        CollectorEntry {
-            name,
-            description: "",
-            new,
-            default_on: true,
-            measurements: &[],
-        }
-    }
-
-    fn count(points: &[Point], measurement: &str) -> usize {
-        points
-            .iter()
-            .filter(|point| point.measurement().as_str() == measurement)
-            .count()
-    }
-
-    fn reason_of<'a>(points: &'a [Point], collector: &str) -> Option<&'a Value> {
-        let own = |point: &&Point| point.tag_text("collector") == Some(collector);
-        points
-            .iter()
-            .find(own)
-            .expect("every collector has its point")
-            .value("reason")
-    }
-
-    #[tokio::test]
-    async fn a_hanging_collector_holds_up_nobody_and_its_samples_come_later() {
-        let collectors = [
-            entry("quick", |_| Box::new(Quick)),
-            entry("hanging", |_| Box::new(Hanging)),
-            entry("failing", |_| Box::new(Failing)),
-        ];
-        let (let_go, release) = std::sync::mpsc::channel();
-        *RELEASE.lock().expect("not poisoned") = Some(release);
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
-        let entries: Vec<_> = collectors.iter().collect();
-        let mut runners =
-            Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
-        let deadline = Duration::from_secs(2);
-
-        let mut points = Vec::new();
-        let report = runners.collect(deadline, &mut points).await;
-        assert_eq!(
-            (count(&points, "quick"), count(&points, "collector")),
-            (1, 3)
-        );
-        assert_eq!(reason_of(&points, "quick"), None);
-        assert_eq!(
-            reason_of(&points, "hanging"),
-            Some(&Value::from("deadline"))
-        );
-        assert_eq!(
-            reason_of(&points, "failing"),
-            Some(&Value::from("panicked"))
-        );
-        assert_eq!((report.failures.len(), report.busy), (2, 0));
-
-        points.clear();
-        let report = runners.collect(deadline, &mut points).await;
-        assert_eq!((count(&points, "quick"), count(&points, "hanging")), (1, 0));
-        assert_eq!(reason_of(&points, "hanging"), Some(&Value::from("busy")));
-        assert_eq!(
-            reason_of(&points, "failing"),
-            Some(&Value::from("panicked")),
-            "it goes on"
-        );
-        assert_eq!(report.busy, 1);
-
-        let_go.send(()).expect("it waits");
-        points.clear();
-        while count(&points, "hanging") == 0 {
-            points.clear();
-            runners.collect(Duration::from_secs(5), &mut points).await;
-        }
-        assert_eq!(reason_of(&points, "quick"), None);
-        let mut points = Vec::new();
-        runners.collect(Duration::from_secs(5), &mut points).await;
-        assert_eq!(reason_of(&points, "hanging"), None);
-    }
-}
+mod tests;

@@ -14,15 +14,17 @@ pub mod filesystem;
 mod load;
 mod memory;
 mod network;
+mod source;
 mod swap;
 mod system;
 
 #[cfg(test)]
 mod tests;
 
+pub use source::{SourceFile, SourceText, ValueFile, short_value};
+
 use crate::roots::HostRoots;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use tidegauge_model::{Clock, Point};
 
@@ -40,7 +42,8 @@ pub trait Collector: Send {
     ///
     /// # Errors
     /// [`CollectError`] when a source cannot be read or understood. Points that were added before
-    /// the error are good.
+    /// the error are good. A collector whose sources this host does not have returns
+    /// [`CollectError::Unavailable`]: it is asked again now and then, and is no failure.
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError>;
 }
 
@@ -140,6 +143,21 @@ impl CollectError {
         }
     }
 
+    /// Whether the host does not have the source or does not let us see it. At the start this means
+    /// that there is nothing to collect here; later it is a failure.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            // Pressure that is switched off at boot is EOPNOTSUPP.
+            Self::Read { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+            ),
+            Self::Parse { .. } => false,
+        }
+    }
+
     fn whole_file(path: &Path, what: &'static str) -> Self {
         Self::Parse {
             path: path.to_owned(),
@@ -147,134 +165,6 @@ impl CollectError {
             what,
         }
     }
-}
-
-/// A file of the kernel that is read whole, into a buffer that is kept between collections.
-#[derive(Debug)]
-pub struct SourceFile {
-    path: PathBuf,
-    buffer: Vec<u8>,
-}
-
-impl SourceFile {
-    /// Longest file that is read, in bytes: the mount table of a host with ten thousand
-    /// containers is a tenth of it.
-    pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
-
-    /// The file at `path`; it is opened by every read.
-    #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            buffer: Vec::new(),
-        }
-    }
-
-    /// The file's path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The bytes of the last read.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    /// Reads the file as bytes.
-    ///
-    /// # Errors
-    /// [`CollectError`] when it is missing, cannot be read or is longer than
-    /// [`SourceFile::MAX_BYTES`].
-    pub fn read_bytes(&mut self) -> Result<&[u8], CollectError> {
-        read_into(&self.path, &mut self.buffer, Self::MAX_BYTES + 1)
-            .map_err(|source| CollectError::from_io(&self.path, source))?;
-        if self.buffer.len() as u64 > Self::MAX_BYTES {
-            self.buffer = Vec::new();
-            return Err(CollectError::whole_file(
-                &self.path,
-                "it is longer than 16 MiB",
-            ));
-        }
-        Ok(&self.buffer)
-    }
-
-    /// Reads the file as text.
-    ///
-    /// # Errors
-    /// As [`SourceFile::read_bytes`], and when it is no UTF-8.
-    pub fn read_text(&mut self) -> Result<SourceText<'_>, CollectError> {
-        self.read_bytes()?;
-        match std::str::from_utf8(&self.buffer) {
-            Ok(text) => Ok(SourceText {
-                path: &self.path,
-                text,
-            }),
-            Err(_) => Err(CollectError::whole_file(&self.path, "it is no text")),
-        }
-    }
-}
-
-#[cfg(test)]
-impl SourceFile {
-    /// One that was read already.
-    fn holding(content: &str) -> Self {
-        Self {
-            path: PathBuf::from("test"),
-            buffer: content.into(),
-        }
-    }
-}
-
-/// The text of a [`SourceFile`], with the path that its errors name.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceText<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl<'a> SourceText<'a> {
-    /// The lines with their numbers, counted from 1.
-    pub fn lines(self) -> impl Iterator<Item = (usize, &'a str)> {
-        (1..).zip(self.text.lines())
-    }
-
-    /// The error for a line that is not as documented.
-    #[must_use]
-    pub fn error(self, line: usize, what: &'static str) -> CollectError {
-        CollectError::Parse {
-            path: self.path.to_owned(),
-            line,
-            what,
-        }
-    }
-
-    /// The number that `word` of a line is.
-    ///
-    /// # Errors
-    /// [`CollectError::Parse`] when the word is missing or is no such number.
-    pub fn number<T: std::str::FromStr>(
-        self,
-        line: usize,
-        word: Option<&str>,
-    ) -> Result<T, CollectError> {
-        word.and_then(|word| word.parse().ok())
-            .ok_or_else(|| self.error(line, "a number is missing or malformed"))
-    }
-}
-
-/// Reads a file of one short value, without the white space around it; `None` when it cannot be
-/// read or is no text: files of this kind come and go with drivers.
-pub fn short_value<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Option<&'b str> {
-    read_into(path, buffer, 4096).ok()?;
-    std::str::from_utf8(buffer).ok().map(str::trim)
-}
-
-fn read_into(path: &Path, buffer: &mut Vec<u8>, max_bytes: u64) -> io::Result<()> {
-    buffer.clear();
-    File::open(path)?.take(max_bytes).read_to_end(buffer)?;
-    Ok(())
 }
 
 /// A value without the digits that its source cannot tell.

@@ -1,10 +1,11 @@
 //! Collecting from the live machine into a spool, and what is in it then.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_agent::collectors::{COLLECTORS, CollectorEntry};
+use tidegauge_agent::collectors::{COLLECTORS, CollectorEntry, availability};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_agent::{AgentStatus, CollectSettings, HostRoots, collect};
 use tidegauge_model::{
@@ -101,8 +102,12 @@ async fn a_collection_is_one_batch_with_everything_in_it() {
         .filter(|batch| count(batch, "agent") == 1)
         .collect();
     assert_eq!(collections.len(), 3);
+    let available = availability(&HostRoots::default().into(), &SystemClock)
+        .iter()
+        .filter(|(_, outcome)| !matches!(outcome, Err(error) if error.is_unavailable()))
+        .count();
     for batch in &collections {
-        assert_eq!(count(batch, "collector"), COLLECTORS.len());
+        assert_eq!(count(batch, "collector"), available);
         assert!(
             count(batch, "memory") == 1 && count(batch, "load") == 1,
             "{batch:?}"
@@ -268,11 +273,24 @@ async fn one_look_has_values_of_an_interval_and_names_what_failed() {
     let found = collect::collect_once(&load, &nothing, clock, Duration::ZERO).await;
     let found = found.expect("threads start");
     assert!(found.points.is_empty());
-    assert_eq!(found.failures.len(), 1);
     assert_eq!(
-        (found.failures[0].collector, found.failures[0].reason),
-        ("load", "failed")
+        found.failures,
+        [],
+        "what a host does not have is no failure"
     );
-    let detail = found.failures[0].detail.as_deref().expect("says why");
+    let [("load", detail)] = found.unavailable.as_slice() else {
+        panic!("{:?}", found.unavailable);
+    };
     assert!(detail.contains("loadavg"), "{detail}");
+
+    fs::write(folder.path().join("loadavg"), "garbage").expect("written");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let found = collect::collect_once(&load, &nothing, clock, Duration::ZERO).await;
+    let found = found.expect("threads start");
+    let [failure] = found.failures.as_slice() else {
+        panic!("{:?}", found.failures);
+    };
+    assert_eq!((failure.collector, failure.reason), ("load", "failed"));
+    let detail = failure.detail.as_deref().expect("says why");
+    assert!(detail.contains("loadavg, line 1"), "{detail}");
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_agent::collect::collect_once;
-use tidegauge_agent::collectors::COLLECTORS;
+use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, availability};
 use tidegauge_model::{Point, SystemClock, Value};
 
 /// Between the two readings that values of an interval need.
@@ -33,25 +33,12 @@ pub(super) fn shape(command: Command) -> Command {
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let context = super::host::context(settings);
     if matches.get_flag("list") {
-        let mut table = super::table();
-        table.set_header(["collector", "on", "reads"]);
-        for entry in COLLECTORS {
-            table.add_row([
-                entry.name,
-                if entry.default_on {
-                    "by default"
-                } else {
-                    "if asked for"
-                },
-                entry.description,
-            ]);
-        }
-        println!("{table}");
+        println!("{}", list(&context));
         return Ok(ExitCode::SUCCESS);
     }
     let collectors = super::host::collectors(settings)?;
-    let context = super::host::context(settings);
     let clock = Arc::new(SystemClock);
     let collected =
         super::runtime(2)?.block_on(collect_once(&collectors, &context, clock, PAUSE))?;
@@ -70,6 +57,9 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             .for_each(|point| println!("{}", influx(point))),
         _ => println!("{}", table(&collected.points)),
     }
+    for (collector, detail) in &collected.unavailable {
+        tracing::debug!(collector, detail, "not available on this host");
+    }
     for failure in &collected.failures {
         let detail = failure.detail.as_deref().unwrap_or_default();
         tracing::warn!(
@@ -84,6 +74,36 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// All collectors, and whether each works on this host.
+fn list(context: &CollectorContext) -> Table {
+    let mut table = super::table();
+    table.set_header(["collector", "on", "on this host", "reads"]);
+    for (entry, (_, outcome)) in COLLECTORS.iter().zip(availability(context, &SystemClock)) {
+        let state = match outcome {
+            Ok(()) => "works".to_owned(),
+            Err(error) if error.is_unavailable() => format!("not available: {}", told(&error)),
+            Err(error) => format!("fails: {}", told(&error)),
+        };
+        let on = match entry.default_on {
+            true => "by default",
+            false => "if asked for",
+        };
+        table.add_row([entry.name, on, &state, entry.description]);
+    }
+    table
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 fn table(points: &[Point]) -> Table {

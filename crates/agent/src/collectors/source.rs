@@ -1,0 +1,333 @@
+//! Files of the kernel: read whole and without trust, as cheaply as can be.
+//!
+//! Not a parser: what a line says is known to the collector that asked. A descriptor of `/proc` or
+//! `/sys` is kept open, and read again by pread(2) from offset 0: the kernel then makes the content
+//! anew, and neither the path is walked nor the file set up again. Buffers are kept too. Where
+//! that cannot be, the file is opened by every read: it is a plain file (a fixture, or lxcfs, which
+//! serves what it had at the open), or a read of the kept descriptor fails, as when its device was
+//! pulled out and another has its name.
+
+use super::CollectError;
+use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// `SYSFS_MAGIC` of statfs(2).
+const SYSFS_SUPER_MAGIC: i128 = 0x6265_6572;
+/// The first size of a buffer.
+const PAGE: usize = 4096;
+/// The longest short value.
+const VALUE_BYTES: usize = 128;
+
+/// A file of the kernel that is read whole, into a buffer that is kept between collections.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    kept: Option<File>,
+    /// Bytes behind `length` are left over from earlier reads.
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+impl SourceFile {
+    /// Longest file that is read, in bytes: the mount table of a host with ten thousand
+    /// containers is a tenth of it.
+    pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+    /// The file at `path`; nothing is opened yet.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            kept: None,
+            buffer: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// The file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes of the last read.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+
+    /// Reads the file as bytes.
+    ///
+    /// # Errors
+    /// [`CollectError`] when it is missing, cannot be read or is longer than
+    /// [`SourceFile::MAX_BYTES`].
+    pub fn read_bytes(&mut self) -> Result<&[u8], CollectError> {
+        let kept = self.kept.take().filter(|file| {
+            self.fill(|buffer, offset| file.read_at(buffer, offset))
+                .is_ok()
+        });
+        self.kept = match kept {
+            Some(file) => Some(file),
+            None => self
+                .open_and_fill()
+                .map_err(|source| CollectError::from_io(&self.path, source))?,
+        };
+        if self.length as u64 > Self::MAX_BYTES {
+            (self.kept, self.buffer, self.length) = (None, Vec::new(), 0);
+            return Err(CollectError::whole_file(
+                &self.path,
+                "it is longer than 16 MiB",
+            ));
+        }
+        Ok(self.bytes())
+    }
+
+    /// Reads the file as text.
+    ///
+    /// # Errors
+    /// As [`SourceFile::read_bytes`], and when it is no UTF-8.
+    pub fn read_text(&mut self) -> Result<SourceText<'_>, CollectError> {
+        self.read_bytes()?;
+        match std::str::from_utf8(self.bytes()) {
+            Ok(text) => Ok(SourceText {
+                path: &self.path,
+                text,
+            }),
+            Err(_) => Err(CollectError::whole_file(&self.path, "it is no text")),
+        }
+    }
+
+    /// Reads from a new descriptor, and returns it if it may be kept.
+    fn open_and_fill(&mut self) -> io::Result<Option<File>> {
+        let mut file = File::open(&self.path)?;
+        self.fill(|buffer, _| file.read(buffer))?;
+        Ok(Some(file).filter(is_made_anew))
+    }
+
+    /// Reads until the end, or a little beyond the longest that is read.
+    fn fill(
+        &mut self,
+        mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        self.length = 0;
+        while self.length as u64 <= Self::MAX_BYTES {
+            if self.length == self.buffer.len() {
+                let longer = (2 * self.buffer.len()).max(PAGE);
+                self.buffer.resize(longer, 0);
+            }
+            match read(&mut self.buffer[self.length..], self.length as u64) {
+                Ok(0) => break,
+                Ok(bytes) => self.length += bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the kernel makes the content of the file anew when it is read from its beginning.
+fn is_made_anew(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|told| {
+        let kind = i128::from(told.f_type);
+        kind == i128::from(PROC_SUPER_MAGIC) || kind == SYSFS_SUPER_MAGIC
+    })
+}
+
+#[cfg(test)]
+impl SourceFile {
+    /// One that was read already.
+    pub(super) fn holding(content: &str) -> Self {
+        Self {
+            length: content.len(),
+            buffer: content.into(),
+            ..Self::new(PathBuf::from("test"))
+        }
+    }
+}
+
+/// A file of `/sys` with one short value.
+///
+/// Files of this kind come and go with drivers, and a driver may refuse to tell: that is no value,
+/// and no error.
+#[derive(Debug)]
+pub struct ValueFile {
+    path: PathBuf,
+    kept: Option<File>,
+    may_keep: bool,
+    buffer: [u8; VALUE_BYTES],
+}
+
+impl ValueFile {
+    /// The file at `path`. Descriptors are few (1,024 of a process, often), so whoever has a
+    /// file per core or per device says of how many the descriptor may be kept.
+    #[must_use]
+    pub const fn new(path: PathBuf, may_keep: bool) -> Self {
+        Self {
+            path,
+            kept: None,
+            may_keep,
+            buffer: [0; VALUE_BYTES],
+        }
+    }
+
+    /// Reads the value, without the white space around it.
+    pub fn read(&mut self) -> Option<&str> {
+        let kept = self.kept.take().and_then(|file| {
+            let bytes = file.read_at(&mut self.buffer, 0).ok()?;
+            Some((file, bytes))
+        });
+        let bytes = match kept {
+            Some((file, bytes)) => {
+                self.kept = Some(file);
+                bytes
+            }
+            None => {
+                let file = File::open(&self.path).ok()?;
+                let bytes = file.read_at(&mut self.buffer, 0).ok()?;
+                self.kept = Some(file).filter(|file| self.may_keep && is_made_anew(file));
+                bytes
+            }
+        };
+        std::str::from_utf8(&self.buffer[..bytes])
+            .ok()
+            .map(str::trim)
+    }
+
+    /// Reads the value as a number.
+    pub fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
+        self.read()?.parse().ok()
+    }
+}
+
+/// The text of a [`SourceFile`], with the path that its errors name.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceText<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl<'a> SourceText<'a> {
+    /// The lines with their numbers, counted from 1.
+    pub fn lines(self) -> impl Iterator<Item = (usize, &'a str)> {
+        (1..).zip(self.text.lines())
+    }
+
+    /// The error for a line that is not as documented.
+    #[must_use]
+    pub fn error(self, line: usize, what: &'static str) -> CollectError {
+        CollectError::Parse {
+            path: self.path.to_owned(),
+            line,
+            what,
+        }
+    }
+
+    /// The number that `word` of a line is.
+    ///
+    /// # Errors
+    /// [`CollectError::Parse`] when the word is missing or is no such number.
+    pub fn number<T: std::str::FromStr>(
+        self,
+        line: usize,
+        word: Option<&str>,
+    ) -> Result<T, CollectError> {
+        word.and_then(|word| word.parse().ok())
+            .ok_or_else(|| self.error(line, "a number is missing or malformed"))
+    }
+
+    /// The number that `word` of a line is in hexadecimal digits.
+    ///
+    /// # Errors
+    /// As [`SourceText::number`].
+    pub fn hexadecimal(self, line: usize, word: Option<&str>) -> Result<u64, CollectError> {
+        word.and_then(|word| u64::from_str_radix(word, 16).ok())
+            .ok_or_else(|| self.error(line, "a number is missing or malformed"))
+    }
+}
+
+/// Reads a file of one short value, without the white space around it; `None` when it cannot be
+/// read or is no text. For files that are read now and then; [`ValueFile`] is for each collection.
+pub fn short_value<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Option<&'b str> {
+    buffer.clear();
+    let file = File::open(path).ok()?;
+    file.take(PAGE as u64).read_to_end(buffer).ok()?;
+    std::str::from_utf8(buffer).ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_kernel_stays_open_and_tells_what_is_now() {
+        let mut stat = SourceFile::new(PathBuf::from("/proc/self/stat"));
+        let fields = |bytes: &[u8]| bytes.split(|&byte| byte == b' ').count();
+        assert!(fields(stat.read_bytes().expect("is there")) > 40);
+        let opened = stat.kept.as_ref().map(|file| format!("{file:?}"));
+        assert!(opened.is_some(), "procfs is kept");
+        // Its own work is in the file: sooner or later it tells something else.
+        let first = stat.bytes().to_vec();
+        while stat.read_bytes().expect("is there") == first {}
+        assert!(fields(stat.bytes()) > 40);
+        assert_eq!(stat.kept.as_ref().map(|file| format!("{file:?}")), opened);
+    }
+
+    #[test]
+    fn the_file_of_a_process_that_ended_is_opened_again_and_missing() {
+        let task = std::thread::spawn(|| {
+            let own = std::fs::read_link("/proc/thread-self").expect("a link");
+            let mut stat = SourceFile::new(Path::new("/proc").join(own).join("stat"));
+            stat.read_bytes().expect("the thread lives");
+            stat
+        });
+        let mut stat = task.join().expect("no panic");
+        assert!(stat.kept.is_some());
+        let error = loop {
+            // The kernel may take a moment to forget a thread that was joined.
+            match stat.read_bytes() {
+                Ok(_) => std::thread::yield_now(),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_unavailable(), "{error:?}");
+        assert!(stat.kept.is_none());
+    }
+
+    #[test]
+    fn a_plain_file_is_opened_every_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("value");
+        let mut source = SourceFile::new(path.clone());
+        let mut value = ValueFile::new(path.clone(), true);
+        for content in ["a longer one \n", "short\n"] {
+            if path.exists() {
+                std::fs::remove_file(&path).expect("removed");
+            }
+            std::fs::write(&path, content).expect("written");
+            assert_eq!(source.read_bytes().expect("is there"), content.as_bytes());
+            assert_eq!(value.read(), Some(content.trim()));
+            assert_eq!(value.number::<u64>(), None);
+        }
+        std::fs::remove_file(&path).expect("removed");
+        assert!(matches!(
+            source.read_bytes(),
+            Err(CollectError::Unavailable { .. })
+        ));
+        assert_eq!(value.read(), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_sought_is_read_too() {
+        let long = "x".repeat(3 * PAGE);
+        let mut source = SourceFile::holding("");
+        let mut left = long.as_bytes();
+        source
+            .fill(|buffer, _| left.read(buffer))
+            .expect("no error");
+        assert_eq!(source.bytes(), long.as_bytes());
+    }
+}
