@@ -8,15 +8,27 @@
 //! Reading never trusts the source: a file that is missing, too long, binary or cut short is a
 //! typed [`CollectError`].
 
+mod bonding;
+mod btrfs;
 mod cpu;
 mod disk_io;
+mod edac;
 pub mod filesystem;
+mod identity;
 mod load;
+mod mdraid;
 mod memory;
 mod network;
+mod nfs;
+mod nvme;
+mod power;
 mod source;
 mod swap;
+mod sysfs;
 mod system;
+mod temperature;
+mod xfs;
+mod zfs;
 
 #[cfg(test)]
 mod tests;
@@ -78,14 +90,25 @@ pub struct CollectorEntry {
 
 /// All collectors, by name.
 pub const COLLECTORS: &[CollectorEntry] = &[
+    bonding::ENTRY,
+    btrfs::ENTRY,
     cpu::ENTRY,
     disk_io::ENTRY,
+    edac::ENTRY,
     filesystem::ENTRY,
+    identity::ENTRY,
     load::ENTRY,
+    mdraid::ENTRY,
     memory::ENTRY,
     network::ENTRY,
+    nfs::ENTRY,
+    nvme::ENTRY,
+    power::ENTRY,
     swap::ENTRY,
     system::ENTRY,
+    temperature::ENTRY,
+    xfs::ENTRY,
+    zfs::ENTRY,
 ];
 
 /// Tries every collector once: which of them work on this host, and why the others do not.

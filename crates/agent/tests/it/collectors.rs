@@ -136,7 +136,13 @@ fn assert_in_catalog(collector: &str, points: &[Point]) {
         for (field, value) in point.fields() {
             let value_type = match value {
                 Value::Float(number) => {
-                    assert!(*number >= 0.0, "{name}.{field} is {number}");
+                    let has_sign = ["celsius", "amperes"];
+                    let may_be_negative =
+                        has_sign.iter().any(|unit| field.as_str().ends_with(unit));
+                    assert!(
+                        *number >= 0.0 || may_be_negative,
+                        "{name}.{field} is {number}"
+                    );
                     ValueType::Float
                 }
                 Value::Bool(_) => ValueType::Bool,
@@ -206,6 +212,16 @@ fn bare_metal_host() {
 #[test]
 fn host_seen_from_a_container() {
     compare_both_moments(FixtureHost::open("container", Some("host")), 1);
+}
+
+#[test]
+fn board_with_thermal_zones() {
+    compare_both_moments(FixtureHost::open("arm-board", Some("host")), 301);
+}
+
+#[test]
+fn small_virtual_machine() {
+    compare_both_moments(FixtureHost::open("small-vm", Some("host")), 60);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! Not a filter: points of other measurements are stored too, with the kind `gauge` and no unit.
 
 mod checks;
+mod file_systems;
+mod hardware;
 mod host;
 mod own;
 
@@ -134,6 +136,8 @@ const fn text(name: &'static str, description: &'static str) -> FieldEntry {
 pub fn measurements() -> impl Iterator<Item = &'static MeasurementEntry> {
     host::MEASUREMENTS
         .iter()
+        .chain(file_systems::MEASUREMENTS)
+        .chain(hardware::MEASUREMENTS)
         .chain(checks::MEASUREMENTS)
         .chain(own::MEASUREMENTS)
 }
