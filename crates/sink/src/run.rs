@@ -272,7 +272,11 @@ impl Sink {
         let mut others: HashMap<&SourceId, HashMap<i32, i64>> = HashMap::new();
         for (source, partition, end) in ends.iter() {
             let mut at = self.positions.get(&(source.clone(), *partition)).copied();
-            if at.is_none() {
+            if at.is_some() {
+                if self.source.is_through(source, *partition, *end) {
+                    continue;
+                }
+            } else {
                 if !others.contains_key(source) {
                     let known = match self.store.known_positions(source).await {
                         Ok(known) => known,

@@ -3,6 +3,7 @@
 use crate::produce::{make_topic, now_us, send};
 use crate::program::{command, sink_to_the_end};
 use crate::stores::{Kind, Scratch, on_every_store};
+use tidegauge_testkit::servers::{Distribution, send_in_transactions};
 use tidegauge_testkit::{kafka, random_topic};
 
 on_every_store! {
@@ -106,4 +107,30 @@ fn d7_each_bad_message_is_a_dead_letter_and_its_neighbours_are_stored(kind: Kind
         lines.contains(r#""reason":"syntax""#) && lines.contains(r#""payload":"not json""#),
         "{lines}"
     );
+}
+
+/// The mark of a transaction is an offset without a message, the last one of the log here.
+#[test]
+fn a_topic_that_ends_with_the_mark_of_a_transaction_is_read_to_its_end() {
+    const TEST: &str =
+        "bad_messages::a_topic_that_ends_with_the_mark_of_a_transaction_is_read_to_its_end";
+    let Some(brokers) = kafka(TEST) else { return };
+    let Some(distribution) = Distribution::of_environment(TEST) else {
+        return;
+    };
+    let Some(database) = Scratch::start(Kind::Sqlite, TEST) else {
+        return;
+    };
+    let topic = random_topic("transactions");
+    make_topic(&brokers, &topic, 2);
+    for (round, messages) in (1..).zip([300, 7]) {
+        send_in_transactions(&distribution, &brokers, &topic, messages).unwrap();
+        for _ in 0..2 {
+            sink_to_the_end(&brokers, &topic, &database.url());
+            let letters = database.number("select sum(dead_letters) from position");
+            assert_eq!(letters, Some([300, 307][round - 1]), "round {round}");
+        }
+    }
+    let positions = database.number("select sum(next_offset) from position");
+    assert!(positions >= Some(307), "{positions:?}");
 }

@@ -235,6 +235,14 @@ impl Source for KafkaSource {
             .collect())
     }
 
+    fn is_through(&self, source: &SourceId, partition: i32, end: i64) -> bool {
+        let fetched = self.consumer.fetched(source.label());
+        let fetched = fetched.get(&partition).copied();
+        // What has left the client's queue is here, or was given.
+        self.events.is_empty()
+            && fetched.is_some_and(|fetched| self.lags.is_through(source, partition, end, fetched))
+    }
+
     fn report(&mut self, now_us: i64) -> SourceReport {
         let fetched = self.consumer.fetched(&self.settings.topic);
         let away = match &*self.consumer.broker_state().borrow() {

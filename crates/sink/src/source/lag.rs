@@ -72,6 +72,20 @@ impl LagBook {
         }
     }
 
+    /// Whether everything below `end` is applied, though the position may be before it: offsets
+    /// without a message (marks of transactions, what was given up in one) move no position.
+    pub(super) fn is_through(
+        &self,
+        source: &SourceId,
+        partition: i32,
+        end: i64,
+        fetched: FetchState,
+    ) -> bool {
+        let progress = self.0.get(&(source.clone(), partition));
+        let all_is_applied = progress.is_some_and(|progress| progress.position >= progress.given);
+        all_is_applied && fetched.queue_is_empty && fetched.next >= end
+    }
+
     /// The lags, by topic and partition. `fetched` tells the partitions of a topic.
     pub(super) fn lags<'a>(
         &self,
@@ -136,7 +150,13 @@ mod tests {
         let mut book = LagBook::default();
         book.assigned(&source, 0, 100);
         assert_eq!(lag(&book, None), (0, Some(0.0)), "nothing is known to wait");
-        let state = |next, end| Some(FetchState { next, end });
+        let state = |next, end| {
+            Some(FetchState {
+                next,
+                end,
+                queue_is_empty: true,
+            })
+        };
         assert_eq!(lag(&book, state(100, 150)), (50, None));
         book.given(&source, 0, Some(15_000), 110);
         book.given(&source, 0, Some(18_000), 120);
@@ -149,5 +169,27 @@ mod tests {
         assert_eq!(lag(&book, state(121, 121)), (0, Some(0.0)), "only a mark");
         book.revoked(&source, 0);
         assert!(book.lags(0, |_, _| None).is_empty());
+    }
+
+    #[test]
+    fn marks_of_transactions_are_passed_when_all_before_them_is_applied() {
+        let source = SourceId::kafka("id", "topic");
+        let mut book = LagBook::default();
+        let state = |next, queue_is_empty| FetchState {
+            end: 112,
+            next,
+            queue_is_empty,
+        };
+        let is_through = |book: &LagBook, next, queue_is_empty| {
+            book.is_through(&source, 0, 112, state(next, queue_is_empty))
+        };
+        assert!(!is_through(&book, 112, true), "not ours");
+        book.assigned(&source, 0, 100);
+        book.given(&source, 0, None, 110);
+        assert!(!is_through(&book, 112, true), "not applied");
+        book.applied(&source, 0, 110);
+        assert!(!is_through(&book, 112, false), "more is in the queue");
+        assert!(!is_through(&book, 111, true), "not fetched");
+        assert!(is_through(&book, 112, true));
     }
 }

@@ -100,6 +100,12 @@ pub trait Source: Send {
     /// [`SinkError`].
     async fn ends(&mut self) -> Result<Vec<(SourceId, i32, i64)>, SinkError>;
 
+    /// Whether nothing is to come before `end` of a partition of ours whose position is before that:
+    /// not every offset holds a message.
+    fn is_through(&self, _source: &SourceId, _partition: i32, _end: i64) -> bool {
+        false
+    }
+
     /// How far behind its reader is, and whether it can be reached; asked every second or so.
     fn report(&mut self, _now_us: i64) -> SourceReport {
         SourceReport::default()

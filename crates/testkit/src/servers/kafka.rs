@@ -225,6 +225,47 @@ impl KafkaServer {
     }
 }
 
+/// Sends messages of ten bytes each to a topic in transactions, whose marks are offsets without a
+/// message: the tool of Kafka's own for measuring a producer.
+///
+/// # Errors
+/// When it does not end well.
+pub fn send_in_transactions(
+    distribution: &Distribution,
+    bootstrap: &str,
+    topic: &str,
+    messages: u32,
+) -> anyhow::Result<()> {
+    let output = Command::new(java())
+        .args(["-cp", &distribution.kafka_class_path()])
+        .args([
+            "org.apache.kafka.tools.ProducerPerformance",
+            "--topic",
+            topic,
+        ])
+        .args([
+            "--num-records",
+            &messages.to_string(),
+            "--record-size",
+            "10",
+        ])
+        .args(["--throughput", "-1", "--transactional-id", topic])
+        .args([
+            "--producer-props",
+            &format!("bootstrap.servers={bootstrap}"),
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .context("run Kafka's ProducerPerformance")?;
+    ensure!(
+        output.status.success(),
+        "messages cannot be sent in transactions:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// A new cluster id: sixteen random bytes in the alphabet of Kafka's ids.
 ///
 /// # Panics

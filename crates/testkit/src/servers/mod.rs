@@ -17,7 +17,7 @@ mod process;
 
 pub use distribution::{Distribution, FetchError, SERVICES_FOLDER, WAYS_TO_GET_SERVERS};
 pub use folder::Place;
-pub use kafka::{KafkaOptions, KafkaServer, USERS, random_cluster_id};
+pub use kafka::{KafkaOptions, KafkaServer, USERS, random_cluster_id, send_in_transactions};
 pub use kafka_metadata::{KafkaMetadata, kafka_metadata};
 pub use mariadb::{MariadbOptions, MariadbServer};
 pub use port::free_port;
