@@ -10,6 +10,7 @@ use super::sysfs::{Due, Values};
 use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText};
 use crate::roots::HostRoots;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tidegauge_model::{Clock, Name, Point, Value, name};
 
@@ -111,7 +112,13 @@ impl Identity {
     /// All fields, in the order of the catalog.
     fn read(&mut self, now_us: i64) -> Result<Vec<(Name, Value)>, CollectError> {
         let release = self.values.read(&self.kernel, "osrelease").map(drop);
-        release.map_err(|source| CollectError::from_io(&self.kernel.join("osrelease"), source))?;
+        release.map_err(|source| {
+            let path = self.kernel.join("osrelease");
+            match source.kind() {
+                ErrorKind::InvalidData => CollectError::whole_file(&path, "it is no text"),
+                _ => CollectError::from_io(&path, source),
+            }
+        })?;
         let mut fields = Vec::new();
         self.add_texts(&self.kernel.clone(), &KERNEL, &mut fields);
         // The kernel says it by itself since 6.1; before, ours is that of the host.

@@ -10,18 +10,22 @@
 
 mod bonding;
 mod btrfs;
+pub mod cgroup;
+mod cgroup_names;
 mod cpu;
 mod disk_io;
 mod edac;
 pub mod filesystem;
 mod identity;
 mod load;
+mod logged_in_users;
 mod mdraid;
 mod memory;
 mod network;
 mod nfs;
 mod nvme;
 mod power;
+pub mod process;
 mod source;
 mod swap;
 mod sysfs;
@@ -64,12 +68,19 @@ pub trait Collector: Send {
 pub struct CollectorContext {
     /// Where the host's files lie.
     pub roots: HostRoots,
+    /// Settings of the collector `process`.
+    pub process: process::ProcessSettings,
+    /// Settings of the collector `cgroup`.
+    pub cgroup: cgroup::CgroupSettings,
 }
 
 impl From<HostRoots> for CollectorContext {
     /// Every collector with its default settings.
     fn from(roots: HostRoots) -> Self {
-        Self { roots }
+        Self {
+            roots,
+            ..Self::default()
+        }
     }
 }
 
@@ -92,18 +103,21 @@ pub struct CollectorEntry {
 pub const COLLECTORS: &[CollectorEntry] = &[
     bonding::ENTRY,
     btrfs::ENTRY,
+    cgroup::ENTRY,
     cpu::ENTRY,
     disk_io::ENTRY,
     edac::ENTRY,
     filesystem::ENTRY,
     identity::ENTRY,
     load::ENTRY,
+    logged_in_users::ENTRY,
     mdraid::ENTRY,
     memory::ENTRY,
     network::ENTRY,
     nfs::ENTRY,
     nvme::ENTRY,
     power::ENTRY,
+    process::ENTRY,
     swap::ENTRY,
     system::ENTRY,
     temperature::ENTRY,

@@ -88,7 +88,8 @@ struct Zfs {
 struct Pool {
     name: String,
     folder: PathBuf,
-    datasets: Vec<SourceFile>,
+    /// The files of its data sets; they may be many, so none is kept open.
+    datasets: Vec<String>,
     left_out: u64,
 }
 
@@ -112,11 +113,8 @@ impl Zfs {
             let Ok(files) = names_in(&folder) else {
                 continue;
             };
-            let mut datasets: Vec<_> = files
-                .iter()
-                .filter(|file| file.starts_with("objset-"))
-                .map(|file| SourceFile::new(folder.join(file)))
-                .collect();
+            let mut datasets = files;
+            datasets.retain(|file| file.starts_with("objset-"));
             let left_out = datasets.len().saturating_sub(MAX_DATASETS) as u64;
             datasets.truncate(MAX_DATASETS);
             self.pools.push(Pool {
@@ -137,18 +135,13 @@ impl Collector for Zfs {
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
         let arcstats = self.arcstats.read_text()?;
-        let mut arc = Point::new(name!("zfs_arc"), clock.now_us());
-        set_fields(arcstats, &ARC, &mut arc)?;
-        if arc.fields().is_empty() {
-            return Err(arcstats.error(1, "there is no value that is known"));
-        }
-        points.push(arc);
+        points.push(arc_point(arcstats, clock.now_us())?);
         let now_us = clock.now_us();
         if self.due.is(now_us) {
             self.find()?;
             self.due.done(now_us);
         }
-        for pool in &mut self.pools {
+        for pool in &self.pools {
             let state = self.values.owned(&pool.folder, "state");
             let point = Point::new(name!("zfs_pool"), clock.now_us())
                 .tag(name!("pool"), pool.name.clone())
@@ -159,15 +152,10 @@ impl Collector for Zfs {
                 .field_if(name!("state"), state.map(|state| state.to_lowercase()))
                 .field(name!("datasets_left_out"), pool.left_out);
             points.push(point);
-            for dataset in &mut pool.datasets {
-                match dataset.read_text() {
-                    Ok(text) => {
-                        if let Some(point) = dataset_point(text, &pool.name, clock.now_us())? {
-                            points.push(point);
-                        }
-                    }
-                    Err(CollectError::Unavailable { .. }) => self.due.expire(),
-                    Err(error) => return Err(error),
+            for dataset in &pool.datasets {
+                match self.values.text(&pool.folder, dataset) {
+                    Some(text) => points.extend(dataset_point(text, &pool.name, clock.now_us())),
+                    None => self.due.expire(),
                 }
             }
         }
@@ -175,40 +163,45 @@ impl Collector for Zfs {
     }
 }
 
-/// Lines of a name, the number of its type, and its value.
-fn lines_of(text: SourceText<'_>) -> impl Iterator<Item = (usize, &str, &str)> {
-    text.lines().skip(HEAD_LINES).filter_map(|(line, text)| {
-        let (name, rest) = text.split_once(' ')?;
-        let (_, value) = rest.trim_start().split_once(' ')?;
-        Some((line, name, value.trim()))
-    })
+/// The name and the value of a line, between which the number of its type stands.
+fn parse(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = line.split_once(' ')?;
+    let (_, value) = rest.trim_start().split_once(' ')?;
+    Some((name, value.trim()))
 }
 
-fn set_fields(
-    text: SourceText<'_>,
-    fields: &'static [(&str, Name)],
-    point: &mut Point,
-) -> Result<(), CollectError> {
-    for (line, name, value) in lines_of(text) {
-        if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
-            point.set(field.clone(), text.number::<u64>(line, Some(value))?);
+fn field_of(name: &str, fields: &'static [(&str, Name)]) -> Option<Name> {
+    let known = fields.iter().find(|(known, _)| *known == name)?;
+    Some(known.1.clone())
+}
+
+fn arc_point(arcstats: SourceText<'_>, time_us: i64) -> Result<Point, CollectError> {
+    let mut point = Point::new(name!("zfs_arc"), time_us);
+    for (line, text) in arcstats.lines().skip(HEAD_LINES) {
+        let Some((name, value)) = parse(text) else {
+            continue;
+        };
+        if let Some(field) = field_of(name, &ARC) {
+            point.set(field, arcstats.number::<u64>(line, Some(value))?);
         }
     }
-    Ok(())
+    match point.fields().is_empty() {
+        true => Err(arcstats.error(1, "there is no value that is known")),
+        false => Ok(point),
+    }
 }
 
-fn dataset_point(
-    text: SourceText<'_>,
-    pool: &str,
-    time_us: i64,
-) -> Result<Option<Point>, CollectError> {
-    let name = lines_of(text).find(|(_, name, _)| *name == "dataset_name");
-    let Some((_, _, dataset)) = name else {
-        return Ok(None);
-    };
+/// The point of a data set; what cannot be read of it is absent.
+fn dataset_point(text: &str, pool: &str, time_us: i64) -> Option<Point> {
+    let lines = || text.lines().skip(HEAD_LINES).filter_map(parse);
+    let (_, dataset) = lines().find(|(name, _)| *name == "dataset_name")?;
     let mut point = Point::new(name!("zfs_dataset"), time_us)
         .tag(name!("pool"), pool.to_owned())
         .tag(name!("dataset"), dataset.to_owned());
-    set_fields(text, &DATASET, &mut point)?;
-    Ok(Some(point).filter(|point| !point.fields().is_empty()))
+    for (name, value) in lines() {
+        if let (Some(field), Ok(number)) = (field_of(name, &DATASET), value.parse::<u64>()) {
+            point.set(field, number);
+        }
+    }
+    Some(point).filter(|point| !point.fields().is_empty())
 }

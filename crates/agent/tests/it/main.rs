@@ -2,6 +2,7 @@
 
 mod collect;
 mod collectors;
+mod hosts;
 mod http_server;
 mod probes;
 mod publish;

@@ -4,6 +4,8 @@ use crate::settings::{CheckTable, Place, Settings, UsageError, value};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
+use tidegauge_agent::collectors::cgroup::CgroupSettings;
+use tidegauge_agent::collectors::process::{GroupBy, ProcessSettings};
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_agent::{AgentError, CollectSettings, HostRoots, identity};
@@ -21,8 +23,28 @@ fn roots(settings: &Settings) -> HostRoots {
 
 /// What collectors are made from.
 pub(super) fn context(settings: &Settings) -> CollectorContext {
+    let count = |key: &str| {
+        settings
+            .count(key)
+            .and_then(|count| usize::try_from(count).ok())
+    };
+    let (process, cgroup) = (ProcessSettings::default(), CgroupSettings::default());
     CollectorContext {
         roots: roots(settings),
+        process: ProcessSettings {
+            group_by: settings
+                .text("process.group_by")
+                .and_then(GroupBy::parse)
+                .unwrap_or(process.group_by),
+            only: settings.list("process.only").to_vec(),
+            top: count("process.top").unwrap_or(process.top),
+            top_by_memory: settings.text("process.top_by") == Some("memory"),
+            pss: settings.flag("process.pss"),
+        },
+        cgroup: CgroupSettings {
+            depth: count("cgroup.depth").unwrap_or(cgroup.depth),
+            most: count("cgroup.most").unwrap_or(cgroup.most),
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 //! help come.
 
 use super::value::Type;
+use tidegauge_agent::collectors::process::GroupBy;
 use tidegauge_wire::TimeUnit;
 
 /// The commands that take a setting.
@@ -120,6 +121,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Bytes that the spool may hold; beyond that the oldest batches are dropped, counted and told."),
     row("agent.spool_age", Some("spool-age"), Type::Duration, Some("30d"), AGENTS,
         "Age that a batch in the spool may reach; older ones are dropped, counted and told."),
+
+    row("process.group_by", None, Type::Choice(GroupBy::WORDS), Some("name"), HOSTS,
+        "By what the collector `process` puts processes into groups; `process` tells each by itself."),
+    row("process.only", None, Type::List, None, HOSTS,
+        "The groups that it tells, where `*` stands for any text; by default all."),
+    row("process.top", None, Type::Count, Some("50"), HOSTS,
+        "Groups that it tells at most: those that used the most since the collection before."),
+    row("process.top_by", None, Type::Choice(&["cpu", "memory"]), Some("cpu"), HOSTS,
+        "What the most is of."),
+    row("process.pss", None, Type::Flag, Some("false"), HOSTS,
+        "Whether it reads the proportional share of memory too, which takes long for large processes."),
+
+    row("cgroup.depth", None, Type::Count, Some("5"), HOSTS,
+        "How many levels below the root the collector `cgroup` looks for control groups."),
+    row("cgroup.most", None, Type::Count, Some("200"), HOSTS,
+        "Control groups that it tells at most, those near the root first."),
 
     row("store.url", Some("store"), Type::Secret, None, STORES,
         "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),

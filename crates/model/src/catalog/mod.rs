@@ -8,6 +8,7 @@ mod file_systems;
 mod hardware;
 mod host;
 mod own;
+mod processes;
 
 use crate::ValueType;
 use std::fmt;
@@ -138,6 +139,7 @@ pub fn measurements() -> impl Iterator<Item = &'static MeasurementEntry> {
         .iter()
         .chain(file_systems::MEASUREMENTS)
         .chain(hardware::MEASUREMENTS)
+        .chain(processes::MEASUREMENTS)
         .chain(checks::MEASUREMENTS)
         .chain(own::MEASUREMENTS)
 }
