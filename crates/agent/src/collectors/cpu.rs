@@ -10,17 +10,23 @@
 //! - A counter that goes backwards (`iowait` and `idle` may, says proc_stat(5), and a core may
 //!   come back with new counters) counts as 0 ticks for that interval.
 //! - A core that appears has its first point one collection later.
+//!
+//! The clock frequency and the counts of throttling of a core come from [`cores`].
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, rounded};
-use crate::roots::HostRoots;
+mod cores;
+
+use super::{
+    CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, SourceText, rounded,
+};
+use cores::Cores;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use tidegauge_model::{Clock, Name, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "cpu",
-    description: "Time of each core and of all cores by mode, in percent of the interval.",
-    new: |context| Box::new(Cpu::new(&context.roots)),
+    description: "Time of each core and of all cores by mode, its frequency and how often heat slowed it.",
+    new: |context| Box::new(Cpu::new(context)),
     default_on: true,
     measurements: &["cpu"],
 };
@@ -53,14 +59,18 @@ struct Cpu {
     stat: SourceFile,
     before: HashMap<Core, Ticks>,
     now: HashMap<Core, Ticks>,
+    cores: Cores,
 }
 
 impl Cpu {
-    fn new(roots: &HostRoots) -> Self {
+    fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
+        let file = |path| context.sources.file(path);
         Self {
-            stat: SourceFile::new(roots.proc.join("stat")),
+            stat: file(roots.proc.join("stat")),
             before: HashMap::new(),
             now: HashMap::new(),
+            cores: Cores::new(roots),
         }
     }
 }
@@ -74,6 +84,7 @@ impl Collector for Cpu {
         let stat = self.stat.read_text()?;
         let time_us = clock.now_us();
         self.now.clear();
+        self.cores.begin(time_us);
         for (line, text) in stat.lines() {
             // The `cpu` lines come first.
             let Some(text) = text.strip_prefix("cpu") else {
@@ -85,7 +96,10 @@ impl Collector for Cpu {
                 .get(&core)
                 .and_then(|before| point(time_us, core, before, &ticks))
             {
-                points.push(point);
+                points.push(match core {
+                    Some(core) => self.cores.add_to(core, point),
+                    None => point,
+                });
             }
             self.now.insert(core, ticks);
         }
@@ -93,6 +107,8 @@ impl Collector for Cpu {
             return Err(stat.error(1, "there is no line `cpu`"));
         }
         std::mem::swap(&mut self.before, &mut self.now);
+        self.cores
+            .forget(|core| self.before.contains_key(&Some(core)));
         Ok(())
     }
 }

@@ -3,58 +3,88 @@
 //! Not swap, which has its own collector. Source: `/proc/meminfo`, proc_meminfo(5). *Used* is what
 //! is not available to new programs without swapping (`MemTotal` - `MemAvailable`), since free
 //! memory alone says little: the kernel lends what is free to caches. A kernel before 3.14 does
-//! not tell what is available, and then used is absent too.
+//! not tell what is available, and then used is absent too. `VmallocTotal` and `VmallocChunk` are left
+//! out: the one is a constant of the processor, the other is 0 since kernel 4.4.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, percent_of};
-use crate::roots::HostRoots;
-use tidegauge_model::{Clock, Name, Point, name};
+use super::keyed::Table;
+use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, percent_of};
+use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "memory",
     description: "Memory in total, available, used, and by what holds it.",
-    new: |context| Box::new(Memory::new(&context.roots)),
+    new: |context| Box::new(Memory::new(context)),
     default_on: true,
     measurements: &["memory"],
 };
 
 /// What `/proc/meminfo` calls it, and what we call it. Lines with a unit are in KiB.
-static FIELDS: &[(&str, Name)] = &[
-    ("MemTotal", name!("total_bytes")),
-    ("MemFree", name!("free_bytes")),
-    ("MemAvailable", name!("available_bytes")),
+static FIELDS: Table = Table(&[
+    ("Active", name!("active_bytes")),
+    ("Active(anon)", name!("active_anonymous_bytes")),
+    ("Active(file)", name!("active_file_bytes")),
+    ("AnonHugePages", name!("anonymous_huge_bytes")),
+    ("AnonPages", name!("anonymous_bytes")),
+    ("Balloon", name!("balloon_bytes")),
+    ("Bounce", name!("bounce_bytes")),
     ("Buffers", name!("buffers_bytes")),
     ("Cached", name!("cached_bytes")),
-    ("Active", name!("active_bytes")),
-    ("Inactive", name!("inactive_bytes")),
-    ("Unevictable", name!("unevictable_bytes")),
-    ("Mlocked", name!("locked_bytes")),
-    ("Dirty", name!("dirty_bytes")),
-    ("Writeback", name!("writeback_bytes")),
-    ("AnonPages", name!("anonymous_bytes")),
-    ("Mapped", name!("mapped_bytes")),
-    ("Shmem", name!("shared_bytes")),
-    ("Slab", name!("slab_bytes")),
-    ("SReclaimable", name!("slab_reclaimable_bytes")),
-    ("SUnreclaim", name!("slab_unreclaimable_bytes")),
-    ("KernelStack", name!("kernel_stack_bytes")),
-    ("PageTables", name!("page_tables_bytes")),
+    ("CmaFree", name!("cma_free_bytes")),
+    ("CmaTotal", name!("cma_total_bytes")),
     ("CommitLimit", name!("commit_limit_bytes")),
     ("Committed_AS", name!("committed_bytes")),
+    ("DirectMap1G", name!("direct_map_1g_bytes")),
+    ("DirectMap2M", name!("direct_map_2m_bytes")),
+    ("DirectMap4M", name!("direct_map_4m_bytes")),
+    ("DirectMap4k", name!("direct_map_4k_bytes")),
+    ("Dirty", name!("dirty_bytes")),
+    ("FileHugePages", name!("file_huge_bytes")),
+    ("FilePmdMapped", name!("file_huge_mapped_bytes")),
     ("HardwareCorrupted", name!("corrupted_bytes")),
-    ("AnonHugePages", name!("anonymous_huge_bytes")),
-    ("HugePages_Total", name!("huge_pages")),
     ("HugePages_Free", name!("huge_pages_free")),
+    ("HugePages_Rsvd", name!("huge_pages_reserved")),
+    ("HugePages_Surp", name!("huge_pages_surplus")),
+    ("HugePages_Total", name!("huge_pages")),
     ("Hugepagesize", name!("huge_page_bytes")),
-];
+    ("Hugetlb", name!("hugetlb_bytes")),
+    ("Inactive", name!("inactive_bytes")),
+    ("Inactive(anon)", name!("inactive_anonymous_bytes")),
+    ("Inactive(file)", name!("inactive_file_bytes")),
+    ("KReclaimable", name!("reclaimable_bytes")),
+    ("KernelStack", name!("kernel_stack_bytes")),
+    ("Mapped", name!("mapped_bytes")),
+    ("MemAvailable", name!("available_bytes")),
+    ("MemFree", name!("free_bytes")),
+    ("MemTotal", name!("total_bytes")),
+    ("Mlocked", name!("locked_bytes")),
+    ("NFS_Unstable", name!("nfs_unstable_bytes")),
+    ("PageTables", name!("page_tables_bytes")),
+    ("Percpu", name!("per_cpu_bytes")),
+    ("SReclaimable", name!("slab_reclaimable_bytes")),
+    ("SUnreclaim", name!("slab_unreclaimable_bytes")),
+    ("SecPageTables", name!("secondary_page_tables_bytes")),
+    ("Shmem", name!("shared_bytes")),
+    ("ShmemHugePages", name!("shared_huge_bytes")),
+    ("ShmemPmdMapped", name!("shared_huge_mapped_bytes")),
+    ("Slab", name!("slab_bytes")),
+    ("Unaccepted", name!("unaccepted_bytes")),
+    ("Unevictable", name!("unevictable_bytes")),
+    ("VmallocUsed", name!("vmalloc_used_bytes")),
+    ("Writeback", name!("writeback_bytes")),
+    ("WritebackTmp", name!("writeback_temporary_bytes")),
+]);
+const _: () = FIELDS.assert_sorted();
 
 struct Memory {
     meminfo: SourceFile,
 }
 
 impl Memory {
-    fn new(roots: &HostRoots) -> Self {
+    fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
+        let file = |path| context.sources.file(path);
         Self {
-            meminfo: SourceFile::new(roots.proc.join("meminfo")),
+            meminfo: file(roots.proc.join("meminfo")),
         }
     }
 }
@@ -72,7 +102,7 @@ impl Collector for Memory {
             let Some((key, rest)) = text.split_once(':') else {
                 return Err(meminfo.error(line, "there is no colon"));
             };
-            let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == key) else {
+            let Some(field) = FIELDS.field(key) else {
                 continue;
             };
             let mut words = rest.split_ascii_whitespace();

@@ -8,36 +8,57 @@
 //! Reading never trusts the source: a file that is missing, too long, binary or cut short is a
 //! typed [`CollectError`].
 
+mod arp;
 mod bonding;
 mod btrfs;
+mod buddyinfo;
+mod carried;
 pub mod cgroup;
 mod cgroup_names;
+mod conntrack;
 mod cpu;
 mod disk_io;
 mod edac;
+mod filehandles;
 pub mod filesystem;
+mod icmp;
 mod identity;
+mod interrupts;
+mod ip;
+mod keyed;
 mod load;
 mod logged_in_users;
 mod mdraid;
 mod memory;
 mod network;
 mod nfs;
+mod numa;
 mod nvme;
 mod power;
+mod pressure;
 pub mod process;
+mod processes;
+mod scheduler;
+mod sockets;
+mod softirqs;
+mod softnet;
 mod source;
 mod swap;
 mod sysfs;
 mod system;
+mod tcp;
+mod tcp_states;
 mod temperature;
+pub mod time;
+mod udp;
+mod vmstat;
 mod xfs;
 mod zfs;
 
 #[cfg(test)]
 mod tests;
 
-pub use source::{SourceFile, SourceText, ValueFile, short_value};
+pub use source::{SourceFile, SourceText, Sources, ValueFile, short_value};
 
 use crate::roots::HostRoots;
 use std::io;
@@ -72,6 +93,8 @@ pub struct CollectorContext {
     pub process: process::ProcessSettings,
     /// Settings of the collector `cgroup`.
     pub cgroup: cgroup::CgroupSettings,
+    /// Files that several collectors read.
+    pub sources: Sources,
 }
 
 impl From<HostRoots> for CollectorContext {
@@ -101,26 +124,45 @@ pub struct CollectorEntry {
 
 /// All collectors, by name.
 pub const COLLECTORS: &[CollectorEntry] = &[
+    arp::ENTRY,
     bonding::ENTRY,
     btrfs::ENTRY,
+    buddyinfo::ENTRY,
     cgroup::ENTRY,
+    conntrack::ENTRY,
     cpu::ENTRY,
     disk_io::ENTRY,
     edac::ENTRY,
+    filehandles::ENTRY,
     filesystem::ENTRY,
+    icmp::ENTRY,
     identity::ENTRY,
+    interrupts::ENTRY,
+    ip::ENTRY,
     load::ENTRY,
     logged_in_users::ENTRY,
     mdraid::ENTRY,
     memory::ENTRY,
     network::ENTRY,
     nfs::ENTRY,
+    numa::ENTRY,
     nvme::ENTRY,
     power::ENTRY,
+    pressure::ENTRY,
     process::ENTRY,
+    processes::ENTRY,
+    scheduler::ENTRY,
+    sockets::ENTRY,
+    softirqs::ENTRY,
+    softnet::ENTRY,
     swap::ENTRY,
     system::ENTRY,
+    tcp::ENTRY,
+    tcp_states::ENTRY,
     temperature::ENTRY,
+    time::ENTRY,
+    udp::ENTRY,
+    vmstat::ENTRY,
     xfs::ENTRY,
     zfs::ENTRY,
 ];

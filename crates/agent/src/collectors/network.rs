@@ -6,7 +6,7 @@
 //! a driver does not tell. The speed is asked again only after the carrier changed: some drivers
 //! are slow to answer.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, short_value};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, ValueFile};
 use crate::roots::HostRoots;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,12 +43,24 @@ const HEAD_LINES: usize = 2;
 /// `IFF_UP` of netdevice(7).
 const FLAG_UP: u32 = 1;
 
-/// What is known of a link's speed.
+/// Of so many interfaces the files are kept open, four of each.
+const KEPT_LINKS: usize = 64;
+
+/// The files of an interface, and what is known of its speed.
+struct Link {
+    operstate: ValueFile,
+    flags: ValueFile,
+    mtu: ValueFile,
+    carrier_changes: ValueFile,
+    speed: ValueFile,
+    known_speed: Option<Speed>,
+    /// The collection that saw the interface last.
+    round: u64,
+}
+
 struct Speed {
     carrier_changes: Option<u64>,
     bits_per_second: Option<f64>,
-    /// The collection that saw the interface last.
-    round: u64,
 }
 
 struct Network {
@@ -59,8 +71,7 @@ struct Network {
 /// The part that reads `<sys>/class/net`.
 struct Links {
     class: PathBuf,
-    buffer: Vec<u8>,
-    speeds: HashMap<String, Speed>,
+    links: HashMap<String, Link>,
     round: u64,
 }
 
@@ -70,8 +81,7 @@ impl Network {
             dev: SourceFile::new(roots.proc_of_namespace("net/dev")),
             links: Links {
                 class: roots.sys.join("class/net"),
-                buffer: Vec::new(),
-                speeds: HashMap::new(),
+                links: HashMap::new(),
                 round: 0,
             },
         }
@@ -89,10 +99,10 @@ impl Collector for Network {
         self.links.round += 1;
         for (line, text) in dev.lines().skip(HEAD_LINES) {
             let (interface, point) = parse(dev, line, text, time_us)?;
-            points.push(self.links.add_link(interface, point));
+            points.push(self.links.add_to(interface, point));
         }
         let round = self.links.round;
-        self.links.speeds.retain(|_, speed| speed.round == round);
+        self.links.links.retain(|_, link| link.round == round);
         Ok(())
     }
 }
@@ -118,32 +128,46 @@ fn parse<'a>(
 }
 
 impl Links {
-    fn add_link(&mut self, interface: &str, point: Point) -> Point {
-        let folder = self.class.join(interface);
-        let mtu = self.number::<u64>(&folder, "mtu");
-        let up = self.is_up(&folder);
-        let carrier_changes = self.number(&folder, "carrier_changes");
-        let speed = self.speed(interface, &folder, carrier_changes);
+    fn add_to(&mut self, interface: &str, point: Point) -> Point {
+        if !self.links.contains_key(interface) {
+            let may_keep = self.links.len() < KEPT_LINKS;
+            let link = Link::new(&self.class.join(interface), may_keep);
+            self.links.insert(interface.to_owned(), link);
+        }
+        let Some(link) = self.links.get_mut(interface) else {
+            return point;
+        };
+        link.round = self.round;
+        let carrier_changes = link.carrier_changes.number();
         point
-            .field_if(name!("up"), up)
-            .field_if(name!("speed_bits_per_second"), speed)
-            .field_if(name!("mtu_bytes"), mtu)
+            .field_if(name!("up"), link.is_up())
+            .field_if(name!("speed_bits_per_second"), link.speed(carrier_changes))
+            .field_if(name!("mtu_bytes"), link.mtu.number::<u64>())
             .field_if(name!("carrier_changes"), carrier_changes)
     }
+}
 
-    fn number<T: std::str::FromStr>(&mut self, folder: &Path, file: &str) -> Option<T> {
-        short_value(&folder.join(file), &mut self.buffer)?
-            .parse()
-            .ok()
+impl Link {
+    fn new(folder: &Path, may_keep: bool) -> Self {
+        let file = |name, may_keep| ValueFile::new(folder.join(name), may_keep);
+        Self {
+            operstate: file("operstate", may_keep),
+            flags: file("flags", may_keep),
+            mtu: file("mtu", may_keep),
+            carrier_changes: file("carrier_changes", may_keep),
+            speed: file("speed", false),
+            known_speed: None,
+            round: 0,
+        }
     }
 
     /// Whether packets can flow. Interfaces that do not know (`lo`, tunnels) are up when they
     /// are switched on.
-    fn is_up(&mut self, folder: &Path) -> Option<bool> {
-        match short_value(&folder.join("operstate"), &mut self.buffer)? {
+    fn is_up(&mut self) -> Option<bool> {
+        match self.operstate.read()? {
             "up" => Some(true),
             "unknown" => {
-                let flags = short_value(&folder.join("flags"), &mut self.buffer)?;
+                let flags = self.flags.read()?;
                 let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()?;
                 Some(flags & FLAG_UP != 0)
             }
@@ -153,29 +177,21 @@ impl Links {
 
     /// The speed of the link. The kernel tells it in Mbit/s, and -1 or an error where there is
     /// none.
-    fn speed(
-        &mut self,
-        interface: &str,
-        folder: &Path,
-        carrier_changes: Option<u64>,
-    ) -> Option<f64> {
-        let round = self.round;
-        if let Some(known) = self.speeds.get_mut(interface)
+    fn speed(&mut self, carrier_changes: Option<u64>) -> Option<f64> {
+        if let Some(known) = &self.known_speed
             && known.carrier_changes == carrier_changes
         {
-            known.round = round;
             return known.bits_per_second;
         }
         let bits_per_second = self
-            .number::<i64>(folder, "speed")
+            .speed
+            .number::<i64>()
             .filter(|&megabits| megabits > 0)
             .map(|megabits| megabits as f64 * 1e6);
-        let speed = Speed {
+        self.known_speed = Some(Speed {
             carrier_changes,
             bits_per_second,
-            round,
-        };
-        self.speeds.insert(interface.to_owned(), speed);
+        });
         bits_per_second
     }
 }

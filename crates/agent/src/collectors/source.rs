@@ -6,13 +6,21 @@
 //! that cannot be, the file is opened by every read: it is a plain file (a fixture, or lxcfs, which
 //! serves what it had at the open), or a read of the kept descriptor fails, as when its device was
 //! pulled out and another has its name.
+//!
+//! Several collectors read `net/snmp`, `stat` and the like, in one collection right after each other,
+//! and making one takes the kernel longer than everything that we do with it. Files of one
+//! [`Sources`] share what was read: a file takes the content that another one has read a moment ago,
+//! unless it has had that content before.
 
 use super::CollectError;
 use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// `SYSFS_MAGIC` of statfs(2).
 const SYSFS_SUPER_MAGIC: i128 = 0x6265_6572;
@@ -20,6 +28,37 @@ const SYSFS_SUPER_MAGIC: i128 = 0x6265_6572;
 const PAGE: usize = 4096;
 /// The longest short value.
 const VALUE_BYTES: usize = 128;
+
+/// How long content may be taken over from another collector.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// Files that several collectors read.
+#[derive(Debug, Clone, Default)]
+pub struct Sources(Arc<Mutex<HashMap<PathBuf, Shared>>>);
+
+/// The content that was read last.
+type Shared = Arc<Mutex<Latest>>;
+
+#[derive(Debug, Default)]
+struct Latest {
+    /// How often it was read.
+    reading: u64,
+    at: Option<Instant>,
+    bytes: Vec<u8>,
+}
+
+impl Sources {
+    /// The file at `path`, which shares what is read with all others of that path.
+    #[must_use]
+    pub fn file(&self, path: PathBuf) -> SourceFile {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(files.entry(path.clone()).or_default());
+        SourceFile {
+            shared: Some(shared),
+            ..SourceFile::new(path)
+        }
+    }
+}
 
 /// A file of the kernel that is read whole, into a buffer that is kept between collections.
 #[derive(Debug)]
@@ -29,6 +68,9 @@ pub struct SourceFile {
     /// Bytes behind `length` are left over from earlier reads.
     buffer: Vec<u8>,
     length: usize,
+    shared: Option<Shared>,
+    /// The reading of the shared content that this one had.
+    had: u64,
 }
 
 impl SourceFile {
@@ -44,6 +86,8 @@ impl SourceFile {
             kept: None,
             buffer: Vec::new(),
             length: 0,
+            shared: None,
+            had: 0,
         }
     }
 
@@ -65,6 +109,29 @@ impl SourceFile {
     /// [`CollectError`] when it is missing, cannot be read or is longer than
     /// [`SourceFile::MAX_BYTES`].
     pub fn read_bytes(&mut self) -> Result<&[u8], CollectError> {
+        if let Some(shared) = self.shared.clone() {
+            // Whoever comes second waits for the first, whose read it then takes over.
+            let mut latest = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_fresh = latest.at.is_some_and(|at| at.elapsed() < FRESH);
+            if is_fresh && latest.reading > self.had {
+                self.buffer.clear();
+                self.buffer.extend_from_slice(&latest.bytes);
+                self.length = self.buffer.len();
+            } else {
+                latest.at = None;
+                self.read_file()?;
+                latest.bytes.clear();
+                latest.bytes.extend_from_slice(self.bytes());
+                (latest.at, latest.reading) = (Some(Instant::now()), latest.reading + 1);
+            }
+            self.had = latest.reading;
+        } else {
+            self.read_file()?;
+        }
+        Ok(self.bytes())
+    }
+
+    fn read_file(&mut self) -> Result<(), CollectError> {
         let kept = self.kept.take().filter(|file| {
             self.fill(|buffer, offset| file.read_at(buffer, offset))
                 .is_ok()
@@ -82,7 +149,7 @@ impl SourceFile {
                 "it is longer than 16 MiB",
             ));
         }
-        Ok(self.bytes())
+        Ok(())
     }
 
     /// Reads the file as text.
@@ -97,6 +164,18 @@ impl SourceFile {
                 text,
             }),
             Err(_) => Err(CollectError::whole_file(&self.path, "it is no text")),
+        }
+    }
+
+    /// Reads the file as text; `None` if the host does not have it or does not show it.
+    ///
+    /// # Errors
+    /// As [`SourceFile::read_text`], but for [`CollectError::is_unavailable`].
+    pub fn read_text_if_there(&mut self) -> Result<Option<SourceText<'_>>, CollectError> {
+        match self.read_text() {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_unavailable() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -145,6 +224,14 @@ impl SourceFile {
             length: content.len(),
             buffer: content.into(),
             ..Self::new(PathBuf::from("test"))
+        }
+    }
+
+    /// What was read.
+    pub(super) fn as_text(&self) -> SourceText<'_> {
+        SourceText {
+            path: &self.path,
+            text: std::str::from_utf8(self.bytes()).expect("is text"),
         }
     }
 }
@@ -214,6 +301,23 @@ impl<'a> SourceText<'a> {
     /// The lines with their numbers, counted from 1.
     pub fn lines(self) -> impl Iterator<Item = (usize, &'a str)> {
         (1..).zip(self.text.lines())
+    }
+
+    /// The first line.
+    ///
+    /// # Errors
+    /// [`CollectError::Parse`] when there is none.
+    pub fn first_line(self) -> Result<&'a str, CollectError> {
+        let first = self.text.lines().next();
+        first.ok_or_else(|| self.error(1, "it is empty"))
+    }
+
+    /// The number that the file is.
+    ///
+    /// # Errors
+    /// [`CollectError::Parse`] when it is none.
+    pub fn only_number<T: std::str::FromStr>(self) -> Result<T, CollectError> {
+        self.number(1, Some(self.first_line()?.trim()))
     }
 
     /// The error for a line that is not as documented.
@@ -318,6 +422,42 @@ mod tests {
             Err(CollectError::Unavailable { .. })
         ));
         assert_eq!(value.read(), None);
+    }
+
+    #[test]
+    fn what_another_has_just_read_is_taken_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("value");
+        let write = |content: &str| std::fs::write(&path, content).expect("written");
+        let sources = Sources::default();
+        let mut first = sources.file(path.clone());
+        let mut second = sources.file(path.clone());
+        write("1");
+        assert_eq!(first.read_bytes().expect("is there"), b"1");
+        write("2");
+        // The test may be held up for longer than content is fresh; then it is read again.
+        let taken = second.read_bytes().expect("is there");
+        assert!(taken == b"1" || taken == b"2", "{taken:?}");
+        assert_eq!(
+            second.read_bytes().expect("is there"),
+            b"2",
+            "it had the other"
+        );
+        write("3");
+        first
+            .shared
+            .as_ref()
+            .expect("is shared")
+            .lock()
+            .expect("whole")
+            .at = None;
+        assert_eq!(
+            first.read_bytes().expect("is there"),
+            b"3",
+            "it was too old"
+        );
+        std::fs::remove_file(&path).expect("removed");
+        assert!(first.read_bytes().is_err(), "it had that");
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! and out since boot, which some containers hide: then these two fields are absent. A host
 //! without swap has totals of 0 and no `used_percent`.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, percent_of};
-use crate::roots::HostRoots;
+use super::{
+    CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, SourceText, percent_of,
+};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "swap",
     description: "Swap space in total, used and free, and the bytes swapped in and out.",
-    new: |context| Box::new(Swap::new(&context.roots)),
+    new: |context| Box::new(Swap::new(context)),
     default_on: true,
     measurements: &["swap"],
 };
@@ -23,10 +24,12 @@ struct Swap {
 }
 
 impl Swap {
-    fn new(roots: &HostRoots) -> Self {
+    fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
+        let file = |path| context.sources.file(path);
         Self {
-            meminfo: SourceFile::new(roots.proc.join("meminfo")),
-            vmstat: SourceFile::new(roots.proc.join("vmstat")),
+            meminfo: file(roots.proc.join("meminfo")),
+            vmstat: file(roots.proc.join("vmstat")),
             page_bytes: roots.page_bytes,
         }
     }
@@ -50,6 +53,14 @@ impl Collector for Swap {
             .field(name!("used_bytes"), used)
             .field(name!("free_bytes"), free)
             .field_if(name!("used_percent"), percent_of(used, total));
+        for (key, field) in [
+            ("SwapCached:", name!("cached_bytes")),
+            ("Zswap:", name!("zswap_bytes")),
+            ("Zswapped:", name!("zswapped_bytes")),
+        ] {
+            let value = value_of(meminfo, key)?;
+            point = point.field_if(field, value.map(|kibibytes| kibibytes.saturating_mul(1024)));
+        }
         match self.vmstat.read_text() {
             Ok(vmstat) => {
                 let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);

@@ -1,39 +1,34 @@
-//! `system`: uptime, boot time, context switches, interrupts, forks, and processes by state.
+//! `system`: uptime, boot time, context switches, interrupts, forks, running and blocked tasks,
+//! entropy.
 //!
-//! Not single processes. Sources: `/proc/uptime`, `/proc/stat`, and the state in the `stat` file
-//! of every process, proc_pid_stat(5). A process that ends while it is read is not counted; where
-//! `/proc` is mounted with `hidepid` only the visible ones are.
+//! Not processes, which the collector `processes` counts. Sources: `/proc/uptime` and `/proc/stat`,
+//! proc_stat(5), and `/proc/sys/kernel/random/entropy_avail`, which may be missing.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile};
-use crate::roots::HostRoots;
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "system",
-    description: "Uptime, boot time, context switches, interrupts, forks, processes by state.",
-    new: |context| Box::new(System::new(&context.roots)),
+    description: "Uptime, boot time, context switches, interrupts, forks, running tasks, entropy.",
+    new: |context| Box::new(System::new(context)),
     default_on: true,
     measurements: &["system"],
 };
 
-/// Enough of a `stat` file to hold the state: the name before it has at most 64 bytes.
-const STAT_HEAD_BYTES: usize = 256;
-
 struct System {
     uptime: SourceFile,
     stat: SourceFile,
-    proc: PathBuf,
+    entropy: SourceFile,
 }
 
 impl System {
-    fn new(roots: &HostRoots) -> Self {
+    fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
+        let file = |path| context.sources.file(path);
         Self {
             uptime: SourceFile::new(roots.proc.join("uptime")),
-            stat: SourceFile::new(roots.proc.join("stat")),
-            proc: roots.proc.clone(),
+            stat: file(roots.proc.join("stat")),
+            entropy: SourceFile::new(roots.proc.join("sys/kernel/random/entropy_avail")),
         }
     }
 }
@@ -61,90 +56,17 @@ impl Collector for System {
                 Some("ctxt") => name!("context_switches"),
                 Some("intr") => name!("interrupts"),
                 Some("processes") => name!("forks"),
+                Some("procs_running") => name!("running_tasks"),
+                Some("procs_blocked") => name!("blocked_tasks"),
+                Some("softirq") => name!("softirqs"),
                 _ => continue,
             };
             point.set(field, stat.number::<u64>(line, words.next())?);
         }
-        let states = States::count(&self.proc)?;
-        points.push(states.add_to(point));
+        if let Some(entropy) = self.entropy.read_text_if_there()? {
+            point.set(name!("entropy_bits"), entropy.only_number::<u64>()?);
+        }
+        points.push(point);
         Ok(())
     }
-}
-
-/// How many processes are in which state.
-#[derive(Default)]
-struct States {
-    running: u64,
-    sleeping: u64,
-    blocked: u64,
-    stopped: u64,
-    zombie: u64,
-    idle: u64,
-    other: u64,
-}
-
-impl States {
-    fn count(proc: &Path) -> Result<Self, CollectError> {
-        let failed = |source| CollectError::from_io(proc, source);
-        let mut states = Self::default();
-        let mut path = proc.to_owned();
-        for entry in fs::read_dir(proc).map_err(failed)? {
-            let process = entry.map_err(failed)?.file_name();
-            if !process.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-                continue;
-            }
-            path.push(process);
-            path.push("stat");
-            if let Some(state) = state_in(&path) {
-                states.add(state);
-            }
-            path.pop();
-            path.pop();
-        }
-        Ok(states)
-    }
-
-    fn add(&mut self, state: u8) {
-        let slot = match state {
-            b'R' => &mut self.running,
-            b'S' => &mut self.sleeping,
-            b'D' => &mut self.blocked,
-            b'T' | b't' => &mut self.stopped,
-            b'Z' => &mut self.zombie,
-            b'I' => &mut self.idle,
-            _ => &mut self.other,
-        };
-        *slot += 1;
-    }
-
-    fn add_to(&self, point: Point) -> Point {
-        let all = self.running
-            + self.sleeping
-            + self.blocked
-            + self.stopped
-            + self.zombie
-            + self.idle
-            + self.other;
-        point
-            .field(name!("processes"), all)
-            .field(name!("processes_running"), self.running)
-            .field(name!("processes_sleeping"), self.sleeping)
-            .field(name!("processes_blocked"), self.blocked)
-            .field(name!("processes_stopped"), self.stopped)
-            .field(name!("processes_zombie"), self.zombie)
-            .field(name!("processes_idle"), self.idle)
-            .field(name!("processes_other"), self.other)
-    }
-}
-
-/// The state of one process: the letter after its name, which is in parentheses and may hold any
-/// byte, parentheses too. `None` if the process is gone.
-fn state_in(path: &Path) -> Option<u8> {
-    let mut head = [0; STAT_HEAD_BYTES];
-    let length = File::open(path)
-        .and_then(|mut file| file.read(&mut head))
-        .ok()?;
-    let head = &head[..length];
-    let end_of_name = head.iter().rposition(|&byte| byte == b')')?;
-    head.get(end_of_name + 2).copied()
 }

@@ -1,5 +1,8 @@
 //! Tests of what all collectors share, and of sources that are not as documented.
 
+mod kernel;
+mod net;
+
 use super::*;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -44,6 +47,9 @@ fn the_table_is_sorted_and_agrees_with_the_catalog() {
     }
 }
 
+/// Files that are no collectors.
+const SHARED: [&str; 5] = ["carried", "keyed", "mod", "source", "tests"];
+
 #[test]
 fn every_row_has_its_file_and_every_file_its_row() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collectors");
@@ -57,7 +63,7 @@ fn every_row_has_its_file_and_every_file_its_row() {
                 .to_string_lossy()
                 .into_owned()
         })
-        .filter(|name| !["mod", "source", "tests"].contains(&name.as_str()))
+        .filter(|name| !SHARED.contains(&name.as_str()))
         .collect();
     let rows: BTreeSet<String> = COLLECTORS
         .iter()
@@ -89,6 +95,30 @@ fn garbage_is_a_typed_error_and_no_panic() {
         "proc/1/net/dev",
         "proc/1/mountinfo",
         "proc/1/stat",
+        "proc/1/net/arp",
+        "proc/1/net/netstat",
+        "proc/1/net/snmp",
+        "proc/1/net/snmp6",
+        "proc/1/net/sockstat",
+        "proc/1/net/sockstat6",
+        "proc/1/net/softnet_stat",
+        "proc/1/net/stat/nf_conntrack",
+        "proc/1/net/tcp",
+        "proc/1/net/tcp6",
+        "proc/buddyinfo",
+        "proc/cpuinfo",
+        "proc/interrupts",
+        "proc/pressure/cpu",
+        "proc/schedstat",
+        "proc/softirqs",
+        "proc/sys/fs/dentry-state",
+        "proc/sys/fs/file-nr",
+        "proc/sys/fs/inode-nr",
+        "proc/sys/kernel/pid_max",
+        "proc/sys/kernel/random/entropy_avail",
+        "proc/sys/net/netfilter/nf_conntrack_count",
+        "sys/devices/system/node/node0/meminfo",
+        "sys/devices/system/node/node0/numastat",
     ];
     let contents: [&[u8]; 7] = [
         b"",
@@ -274,22 +304,6 @@ fn a_clock_that_goes_backwards_yields_no_utilisation() {
     collect(&mut *disk_io, 10).expect("collects");
     let points = collect(&mut *disk_io, 5).expect("collects");
     assert_eq!(points[0].value("utilisation_percent"), None);
-}
-
-#[test]
-fn the_state_of_a_process_is_found_behind_any_name() {
-    let tree = HostTree::new()
-        .file("proc/uptime", "10.50 20.00\n")
-        .file("proc/stat", "cpu  1 2 3 4\nctxt 5\n")
-        .file("proc/7/stat", b"7 (a) R (\xff) Z 1 7 7 0 -1\n")
-        .file("proc/8/stat", "8 (kworker/0:0) I 2 0\n")
-        .file("proc/9/stat", "9 (cut")
-        .directory("proc/10")
-        .file("proc/self/stat", "7 (x) S 1\n");
-    let points = collect(&mut *collector("system", &context_of(&tree)), 1).expect("collects");
-    assert_eq!(number(&points[0], "processes"), 2.0);
-    assert_eq!(number(&points[0], "processes_zombie"), 1.0);
-    assert_eq!(number(&points[0], "processes_idle"), 1.0);
 }
 
 #[test]

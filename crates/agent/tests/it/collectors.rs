@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_agent::HostRoots;
 use tidegauge_agent::collectors::filesystem::{Filesystem, Space};
+use tidegauge_agent::collectors::time::{KernelClock, Time};
 use tidegauge_agent::collectors::{
     COLLECTORS, CollectError, Collector, CollectorContext, availability,
 };
@@ -43,8 +44,9 @@ impl FixtureHost {
         let collectors = COLLECTORS
             .iter()
             .map(|entry| match entry.name {
-                // The one collector that asks the system for more than files.
+                // The two collectors that ask the system for more than files.
                 "filesystem" => Box::new(filesystem(&context.roots)) as Box<dyn Collector>,
+                "time" => Box::new(Time::asking(&context.roots, kernel_clock)),
                 _ => (entry.new)(&context),
             })
             .collect();
@@ -117,6 +119,18 @@ fn filesystem(roots: &HostRoots) -> Filesystem {
     Filesystem::asking(roots, Arc::new(ask), Duration::from_secs(60))
 }
 
+/// A clock that is kept right, and runs a little too fast by itself.
+fn kernel_clock() -> io::Result<KernelClock> {
+    Ok(KernelClock {
+        synchronized: true,
+        offset_ns: -1_250_000,
+        frequency: -820_000,
+        max_error_us: 31_500,
+        estimated_error_us: 120,
+        tai_offset_seconds: 37,
+    })
+}
+
 /// Each point has only measurements, tags and fields of the catalog, with the right types.
 fn assert_in_catalog(collector: &str, points: &[Point]) {
     let entry = COLLECTORS.iter().find(|entry| entry.name == collector);
@@ -141,7 +155,7 @@ fn assert_in_catalog(collector: &str, points: &[Point]) {
         for (field, value) in point.fields() {
             let value_type = match value {
                 Value::Float(number) => {
-                    let has_sign = ["celsius", "amperes"];
+                    let has_sign = ["celsius", "amperes", "ppm", "offset_seconds"];
                     let may_be_negative =
                         has_sign.iter().any(|unit| field.as_str().ends_with(unit));
                     assert!(

@@ -2,28 +2,12 @@
 //!
 //! Not how they are read: that is said at the head of each collector's file.
 
-use super::{FieldEntry, MeasurementEntry, counter, gauge, tag, truth};
+use super::{MeasurementEntry, bytes, count, counter, gauge, number, percent, tag, truth};
 use crate::Kind;
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     CPU, DISK_IO, FILESYSTEM, LOAD, MEMORY, NETWORK, SWAP, SYSTEM,
 ];
-
-const fn percent(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "percent", description)
-}
-
-const fn bytes(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "bytes", description)
-}
-
-const fn number(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "", description)
-}
-
-const fn count(name: &'static str, description: &'static str) -> FieldEntry {
-    counter(name, "", description)
-}
 
 const CPU: MeasurementEntry = MeasurementEntry {
     name: "cpu",
@@ -55,6 +39,19 @@ const CPU: MeasurementEntry = MeasurementEntry {
         percent(
             "guest_nice_percent",
             "Virtual machines of a lower priority that run on this host.",
+        ),
+        gauge(
+            "frequency_hertz",
+            "hertz",
+            "Clock frequency; of cores only.",
+        ),
+        count(
+            "core_throttles",
+            "How often heat slowed the core down (Intel).",
+        ),
+        count(
+            "package_throttles",
+            "How often heat slowed the whole package down (Intel).",
         ),
     ],
 };
@@ -247,6 +244,95 @@ const MEMORY: MeasurementEntry = MeasurementEntry {
             "corrupted_bytes",
             "Taken out of use because the hardware reported errors.",
         ),
+        bytes(
+            "active_anonymous_bytes",
+            "The part of the active that belongs to no file.",
+        ),
+        bytes(
+            "active_file_bytes",
+            "The part of the active that belongs to files.",
+        ),
+        bytes(
+            "inactive_anonymous_bytes",
+            "The part of the inactive that belongs to no file.",
+        ),
+        bytes(
+            "inactive_file_bytes",
+            "The part of the inactive that belongs to files.",
+        ),
+        bytes(
+            "reclaimable_bytes",
+            "Memory of the kernel that can be reclaimed, slabs included.",
+        ),
+        bytes(
+            "secondary_page_tables_bytes",
+            "Tables of memory pages of virtual machines.",
+        ),
+        bytes("per_cpu_bytes", "Data that the kernel keeps per core."),
+        bytes(
+            "vmalloc_used_bytes",
+            "Memory of the kernel that is mapped in one piece.",
+        ),
+        bytes(
+            "writeback_temporary_bytes",
+            "Buffers of FUSE for writing back.",
+        ),
+        bytes(
+            "nfs_unstable_bytes",
+            "Sent to a server of NFS and not yet on its disk.",
+        ),
+        bytes(
+            "bounce_bytes",
+            "Buffers for devices that cannot reach all memory.",
+        ),
+        bytes("balloon_bytes", "Given back to the hypervisor."),
+        bytes(
+            "cma_total_bytes",
+            "Kept for devices that need memory in one piece.",
+        ),
+        bytes("cma_free_bytes", "The free part of it."),
+        bytes(
+            "unaccepted_bytes",
+            "Not yet accepted by a confidential virtual machine.",
+        ),
+        bytes(
+            "shared_huge_bytes",
+            "Shared memory and tmpfs in huge pages.",
+        ),
+        bytes(
+            "shared_huge_mapped_bytes",
+            "The part of it that is mapped as such into programs.",
+        ),
+        bytes("file_huge_bytes", "Cached files in huge pages."),
+        bytes(
+            "file_huge_mapped_bytes",
+            "The part of it that is mapped as such into programs.",
+        ),
+        bytes(
+            "direct_map_4k_bytes",
+            "Memory that the kernel itself maps in pages of 4 KiB.",
+        ),
+        bytes(
+            "direct_map_2m_bytes",
+            "Memory that the kernel itself maps in pages of 2 MiB.",
+        ),
+        bytes(
+            "direct_map_4m_bytes",
+            "Memory that the kernel itself maps in pages of 4 MiB.",
+        ),
+        bytes(
+            "direct_map_1g_bytes",
+            "Memory that the kernel itself maps in pages of 1 GiB.",
+        ),
+        number(
+            "huge_pages_reserved",
+            "Huge pages that are promised and not yet used.",
+        ),
+        number(
+            "huge_pages_surplus",
+            "Huge pages beyond the size of the pool.",
+        ),
+        bytes("hugetlb_bytes", "Memory of huge pages of all sizes."),
         number("huge_pages", "Huge pages in the pool."),
         number("huge_pages_free", "Huge pages in the pool that are free."),
         bytes("huge_page_bytes", "Size of one huge page."),
@@ -322,6 +408,12 @@ const SWAP: MeasurementEntry = MeasurementEntry {
             "used_percent",
             "Used share; absent where there is no swap space.",
         ),
+        bytes("cached_bytes", "In swap space and in memory as well."),
+        bytes(
+            "zswap_bytes",
+            "Memory that holds compressed pages instead of swap space.",
+        ),
+        bytes("zswapped_bytes", "What those pages take uncompressed."),
         counter(
             "swapped_in_bytes",
             "bytes",
@@ -338,7 +430,7 @@ const SWAP: MeasurementEntry = MeasurementEntry {
 const SYSTEM: MeasurementEntry = MeasurementEntry {
     name: "system",
     kind: Kind::Gauge,
-    description: "Uptime, boot time, work of the kernel's scheduler, and processes by state.",
+    description: "Uptime, boot time, and the work of the kernel's scheduler and interrupts.",
     tags: &[],
     fields: &[
         gauge("uptime_seconds", "seconds", "Time since boot."),
@@ -353,28 +445,13 @@ const SYSTEM: MeasurementEntry = MeasurementEntry {
         ),
         count("interrupts", "Interrupts served since boot."),
         count("forks", "Processes and threads created since boot."),
-        number("processes", "Processes in all."),
-        number("processes_running", "Processes that run or want to run."),
-        number(
-            "processes_sleeping",
-            "Processes that wait and can be interrupted.",
+        count("softirqs", "Deferred work of interrupts done since boot."),
+        number("running_tasks", "Tasks that run or want to run."),
+        number("blocked_tasks", "Tasks that wait for a disk."),
+        gauge(
+            "entropy_bits",
+            "bits",
+            "Randomness that the kernel has gathered; 256 is all that newer ones keep.",
         ),
-        number(
-            "processes_blocked",
-            "Processes that wait for a disk or another device and cannot be interrupted.",
-        ),
-        number(
-            "processes_stopped",
-            "Processes stopped by a signal or a debugger.",
-        ),
-        number(
-            "processes_zombie",
-            "Processes that ended and were not asked for their status by their parent.",
-        ),
-        number(
-            "processes_idle",
-            "Threads of the kernel that have nothing to do.",
-        ),
-        number("processes_other", "Processes in another state."),
     ],
 };

@@ -7,8 +7,11 @@ mod checks;
 mod file_systems;
 mod hardware;
 mod host;
+mod kernel;
+mod net;
 mod own;
 mod processes;
+mod tcp;
 
 use crate::ValueType;
 use std::fmt;
@@ -113,6 +116,22 @@ const fn counter(name: &'static str, unit: &'static str, description: &'static s
     }
 }
 
+const fn percent(name: &'static str, description: &'static str) -> FieldEntry {
+    gauge(name, "percent", description)
+}
+
+const fn bytes(name: &'static str, description: &'static str) -> FieldEntry {
+    gauge(name, "bytes", description)
+}
+
+const fn number(name: &'static str, description: &'static str) -> FieldEntry {
+    gauge(name, "", description)
+}
+
+const fn count(name: &'static str, description: &'static str) -> FieldEntry {
+    counter(name, "", description)
+}
+
 const fn truth(name: &'static str, description: &'static str) -> FieldEntry {
     FieldEntry {
         name,
@@ -140,6 +159,9 @@ pub fn measurements() -> impl Iterator<Item = &'static MeasurementEntry> {
         .chain(file_systems::MEASUREMENTS)
         .chain(hardware::MEASUREMENTS)
         .chain(processes::MEASUREMENTS)
+        .chain(kernel::MEASUREMENTS)
+        .chain(net::MEASUREMENTS)
+        .chain(tcp::MEASUREMENTS)
         .chain(checks::MEASUREMENTS)
         .chain(own::MEASUREMENTS)
 }

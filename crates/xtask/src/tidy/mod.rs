@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
         check: text::lengths,
     },
     Rule {
-        name: "unsafe is in one file",
+        name: "unsafe is in two files",
         check: text::unsafety,
     },
     Rule {

@@ -1,0 +1,196 @@
+//! `processes`: how many there are by state, their threads, and the limits of both.
+//!
+//! Not single processes. Sources: the head of the `stat` file of every process,
+//! proc_pid_stat(5), and the limits in `/proc/sys/kernel`. A process that ends while it is read is
+//! not counted; where `/proc` is mounted with `hidepid` only the visible ones are. It is the one
+//! collector of the default set whose work grows with the number of processes: a process costs
+//! one open, one read and one close, ten microseconds together. So that it stays light on a host with
+//! many of them, it reads [`PROCESSES_PER_SECOND`] on the mean: with 200 it counts every 10 s at most, with
+//! 1,000 every 50 s. In the collections between it has no point.
+
+use super::{CollectError, Collector, CollectorEntry, SourceFile};
+use crate::roots::HostRoots;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use std::fmt::Write;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use tidegauge_model::{Clock, Point, name};
+
+pub(super) const ENTRY: CollectorEntry = CollectorEntry {
+    name: "processes",
+    description: "Processes by state, their threads, and the limits of both.",
+    new: |context| Box::new(Processes::new(&context.roots)),
+    default_on: true,
+    measurements: &["processes"],
+};
+
+/// Enough of a `stat` file: the name has at most 64 bytes, and the 18 numbers before the threads
+/// 20 digits each.
+const STAT_HEAD_BYTES: usize = 512;
+/// Entries of `/proc` are read in pieces of this size.
+const LIST_BYTES: usize = 16 * 1024;
+/// How many processes are read in a second, on the mean.
+const PROCESSES_PER_SECOND: i64 = 20;
+/// From the state to the number of threads.
+const WORDS_TO_THREADS: usize = 17;
+
+struct Processes {
+    proc: PathBuf,
+    limits: [SourceFile; 2],
+    list: Vec<MaybeUninit<u8>>,
+    /// The last count, and when the next one may be.
+    counted: Option<(i64, i64)>,
+}
+
+impl Processes {
+    fn new(roots: &HostRoots) -> Self {
+        let limit = |name| SourceFile::new(roots.proc.join("sys/kernel").join(name));
+        Self {
+            proc: roots.proc.clone(),
+            limits: [limit("threads-max"), limit("pid_max")],
+            list: vec![MaybeUninit::uninit(); LIST_BYTES],
+            counted: None,
+        }
+    }
+}
+
+impl Collector for Processes {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
+        let time_us = clock.now_us();
+        if let Some((last_us, next_us)) = self.counted
+            && (last_us..next_us).contains(&time_us)
+        {
+            return Ok(());
+        }
+        let states = self
+            .count()
+            .map_err(|source| CollectError::from_io(&self.proc, source))?;
+        if states.total() == 0 {
+            // There is always at least ourselves: this is no `/proc`.
+            let path = self.proc.join("1/stat");
+            return Err(CollectError::Unavailable { path });
+        }
+        let pause_us = i64::try_from(states.total())
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000 / PROCESSES_PER_SECOND);
+        self.counted = Some((time_us, time_us.saturating_add(pause_us)));
+        let mut limits = [None; 2];
+        for (file, slot) in self.limits.iter_mut().zip(&mut limits) {
+            *slot = match file.read_text_if_there()? {
+                Some(text) => Some(text.only_number::<u64>()?),
+                None => None,
+            };
+        }
+        let [threads_max, pid_max] = limits;
+        points.push(
+            states
+                .add_to(Point::new(name!("processes"), time_us))
+                .field_if(name!("threads_max"), threads_max)
+                .field_if(name!("pid_max"), pid_max),
+        );
+        Ok(())
+    }
+}
+
+impl Processes {
+    fn count(&mut self) -> io::Result<States> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let proc = openat(CWD, &self.proc, flags | OFlags::DIRECTORY, Mode::empty())?;
+        let mut states = States::default();
+        let mut path = String::new();
+        let mut head = [0; STAT_HEAD_BYTES];
+        let mut entries = RawDir::new(proc.as_fd(), &mut self.list);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let process = entry.file_name().to_bytes();
+            let Ok(process) = std::str::from_utf8(process) else {
+                continue;
+            };
+            if !process.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            path.clear();
+            if write!(path, "{process}/stat").is_err() {
+                continue;
+            }
+            let read = openat(&proc, path.as_str(), flags, Mode::empty())
+                .and_then(|stat| rustix::io::read(&stat, &mut head));
+            // It may have ended meanwhile.
+            if let Some((state, threads)) = read.ok().and_then(|length| parse(&head[..length])) {
+                states.add(state, threads);
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// How many processes are in which state.
+#[derive(Default)]
+struct States {
+    running: u64,
+    sleeping: u64,
+    blocked: u64,
+    stopped: u64,
+    zombie: u64,
+    idle: u64,
+    other: u64,
+    threads: u64,
+}
+
+impl States {
+    fn add(&mut self, state: u8, threads: u64) {
+        let slot = match state {
+            b'R' => &mut self.running,
+            b'S' => &mut self.sleeping,
+            b'D' => &mut self.blocked,
+            b'T' | b't' => &mut self.stopped,
+            b'Z' => &mut self.zombie,
+            b'I' => &mut self.idle,
+            _ => &mut self.other,
+        };
+        *slot += 1;
+        self.threads = self.threads.saturating_add(threads);
+    }
+
+    const fn total(&self) -> u64 {
+        self.running
+            + self.sleeping
+            + self.blocked
+            + self.stopped
+            + self.zombie
+            + self.idle
+            + self.other
+    }
+
+    fn add_to(&self, point: Point) -> Point {
+        point
+            .field(name!("total"), self.total())
+            .field(name!("running"), self.running)
+            .field(name!("sleeping"), self.sleeping)
+            .field(name!("blocked"), self.blocked)
+            .field(name!("stopped"), self.stopped)
+            .field(name!("zombie"), self.zombie)
+            .field(name!("idle"), self.idle)
+            .field(name!("other"), self.other)
+            .field(name!("threads"), self.threads)
+    }
+}
+
+/// The state of one process, the letter after its name, and its threads. The name is in
+/// parentheses and may hold any byte, parentheses too.
+fn parse(head: &[u8]) -> Option<(u8, u64)> {
+    let end_of_name = head.iter().rposition(|&byte| byte == b')')?;
+    let rest = head.get(end_of_name + 2..)?;
+    let state = *rest.first()?;
+    let threads = rest
+        .split(|&byte| byte == b' ')
+        .nth(WORDS_TO_THREADS)
+        .and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+    Some((state, threads.unwrap_or(0)))
+}
