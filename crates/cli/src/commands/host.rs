@@ -30,7 +30,6 @@ pub(super) fn context(settings: &Settings) -> CollectorContext {
     };
     let (process, cgroup) = (ProcessSettings::default(), CgroupSettings::default());
     CollectorContext {
-        roots: roots(settings),
         process: ProcessSettings {
             group_by: settings
                 .text("process.group_by")
@@ -45,6 +44,7 @@ pub(super) fn context(settings: &Settings) -> CollectorContext {
             depth: count("cgroup.depth").unwrap_or(cgroup.depth),
             most: count("cgroup.most").unwrap_or(cgroup.most),
         },
+        ..CollectorContext::from(roots(settings))
     }
 }
 
