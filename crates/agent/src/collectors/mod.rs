@@ -34,6 +34,7 @@ mod network;
 mod nfs;
 mod numa;
 mod nvme;
+mod patterns;
 mod power;
 mod pressure;
 pub mod process;
@@ -46,6 +47,7 @@ mod source;
 mod swap;
 mod sysfs;
 mod system;
+pub mod systemd;
 mod tcp;
 mod tcp_states;
 mod temperature;
@@ -93,6 +95,8 @@ pub struct CollectorContext {
     pub process: process::ProcessSettings,
     /// Settings of the collector `cgroup`.
     pub cgroup: cgroup::CgroupSettings,
+    /// Settings of the collector `systemd`.
+    pub systemd: systemd::SystemdSettings,
     /// Files that several collectors read.
     pub sources: Sources,
 }
@@ -157,6 +161,7 @@ pub const COLLECTORS: &[CollectorEntry] = &[
     softnet::ENTRY,
     swap::ENTRY,
     system::ENTRY,
+    systemd::ENTRY,
     tcp::ENTRY,
     tcp_states::ENTRY,
     temperature::ENTRY,
@@ -211,6 +216,21 @@ pub enum CollectError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A service of the host did not answer as it should.
+    #[error("ask {service}")]
+    Ask {
+        /// The service.
+        service: &'static str,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// This program was built without what the collector needs.
+    #[error("use the feature `{feature}`, without which this program was built")]
+    NotBuilt {
+        /// The feature of Cargo.
+        feature: &'static str,
+    },
 }
 
 impl CollectError {
@@ -227,13 +247,13 @@ impl CollectError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
+            Self::Unavailable { .. } | Self::NotBuilt { .. } => true,
             // Pressure that is switched off at boot is EOPNOTSUPP.
             Self::Read { source, .. } => matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
             ),
-            Self::Parse { .. } => false,
+            Self::Parse { .. } | Self::Ask { .. } => false,
         }
     }
 

@@ -82,6 +82,7 @@ struct Known {
     name: String,
     group: Arc<str>,
     group_at_us: i64,
+    /// The most files that it may have open, once it was asked for; asked again with the group.
     limit: Option<u64>,
     /// Its counters when they were last read.
     last: Counters,
@@ -169,11 +170,7 @@ impl Process {
         });
         let (group, group_at_us, limit) = match &before {
             Some(known) if is_fresh => (Arc::clone(&known.group), known.group_at_us, known.limit),
-            _ => {
-                let group = self.group_of(number, stat, folder);
-                let limit = open_files_limit(folder, &mut self.values);
-                (group, now_us, limit)
-            }
+            _ => (self.group_of(number, stat, folder), now_us, None),
         };
         let entry = self.groups.entry(Arc::clone(&group)).or_default();
         if entry.round != self.round {
@@ -294,6 +291,9 @@ impl Process {
             add(&mut swap, details.swap_bytes);
             add(&mut pss, details.pss_bytes);
             add(&mut open, details.open_files);
+            if known.limit.is_none() {
+                known.limit = open_files_limit(&folder, &mut self.values);
+            }
             limit = limit.into_iter().chain(known.limit).min();
             if let (Some(files), Some(limit)) = (details.open_files, known.limit) {
                 let share = super::percent_of(files, limit);

@@ -41,8 +41,12 @@ impl FixtureHost {
             ..HostRoots::new(tree.proc_root(), tree.sys_root(), root_fs)
         };
         let context = CollectorContext::from(roots);
+        // These read the root of the host, which must not be that of the machine of the test.
+        let of_root = ["identity", "logged_in_users", "systemd"];
+        let has_root = context.roots.root_fs != Path::new("/");
         let collectors = COLLECTORS
             .iter()
+            .filter(|entry| has_root || !of_root.contains(&entry.name))
             .map(|entry| match entry.name {
                 // The two collectors that ask the system for more than files.
                 "filesystem" => Box::new(filesystem(&context.roots)) as Box<dyn Collector>,
@@ -256,6 +260,7 @@ fn this_machine() {
             let mut points = Vec::new();
             match collector.collect(&SystemClock, &mut points) {
                 Ok(()) => {}
+                Err(CollectError::NotBuilt { .. }) => continue,
                 // A sandbox may hide a file; it may not be misread.
                 Err(CollectError::Unavailable { path }) => {
                     assert!(!path.exists(), "{}", path.display());

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidegauge_agent::collectors::cgroup::CgroupSettings;
 use tidegauge_agent::collectors::process::{GroupBy, ProcessSettings};
+use tidegauge_agent::collectors::systemd::SystemdSettings;
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_agent::{AgentError, CollectSettings, HostRoots, identity};
@@ -29,6 +30,7 @@ pub(super) fn context(settings: &Settings) -> CollectorContext {
             .and_then(|count| usize::try_from(count).ok())
     };
     let (process, cgroup) = (ProcessSettings::default(), CgroupSettings::default());
+    let systemd = SystemdSettings::default();
     CollectorContext {
         process: ProcessSettings {
             group_by: settings
@@ -43,6 +45,10 @@ pub(super) fn context(settings: &Settings) -> CollectorContext {
         cgroup: CgroupSettings {
             depth: count("cgroup.depth").unwrap_or(cgroup.depth),
             most: count("cgroup.most").unwrap_or(cgroup.most),
+        },
+        systemd: SystemdSettings {
+            only: settings.list("systemd.only").to_vec(),
+            most: count("systemd.most").unwrap_or(systemd.most),
         },
         ..CollectorContext::from(roots(settings))
     }

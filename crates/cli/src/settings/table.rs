@@ -138,6 +138,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("cgroup.most", None, Type::Count, Some("200"), HOSTS,
         "Control groups that it tells at most, those near the root first."),
 
+    row("systemd.only", None, Type::List, Some("*.service"), HOSTS,
+        "The units that the collector `systemd` tells, where `*` stands for any text."),
+    row("systemd.most", None, Type::Count, Some("500"), HOSTS,
+        "Units that it tells at most."),
+
     row("store.url", Some("store"), Type::Secret, None, STORES,
         "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),
     row("store.connect_deadline", None, Type::Duration, Some("10s"), STORES,

@@ -1,6 +1,6 @@
 //! Built-in measurements of processes, control groups, units and sessions.
 
-use super::{FieldEntry, Kind, MeasurementEntry, counter, gauge, tag, text};
+use super::{FieldEntry, Kind, MeasurementEntry, counter, gauge, tag, text, truth};
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     CGROUP,
@@ -8,6 +8,8 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     LOGGED_IN_USERS,
     PROCESS,
     PROCESS_GROUPS,
+    SYSTEMD,
+    SYSTEMD_UNIT,
 ];
 
 const fn bytes(name: &'static str, description: &'static str) -> FieldEntry {
@@ -265,6 +267,60 @@ const PROCESS_GROUPS: MeasurementEntry = MeasurementEntry {
         number(
             "groups_left_out",
             "Groups that were asked for and are not told because others use more.",
+        ),
+    ],
+};
+
+const SYSTEMD: MeasurementEntry = MeasurementEntry {
+    name: "systemd",
+    kind: Kind::Gauge,
+    description: "The state of systemd, and its units by state.",
+    tags: &[],
+    fields: &[
+        text(
+            "state",
+            "The state of the system, such as `running` or `degraded`.",
+        ),
+        number("units", "Units in all."),
+        number("units_active", "Units that are active."),
+        number(
+            "units_reloading",
+            "Units that are active and read their configuration again.",
+        ),
+        number("units_inactive", "Units that are not active."),
+        number("units_failed", "Units that failed."),
+        number("units_activating", "Units that are being started."),
+        number("units_deactivating", "Units that are being stopped."),
+        number(
+            "units_left_out",
+            "Units that were asked for and are not told because there are too many.",
+        ),
+    ],
+};
+
+const SYSTEMD_UNIT: MeasurementEntry = MeasurementEntry {
+    name: "systemd_unit",
+    kind: Kind::Gauge,
+    description: "The state of each systemd unit that `systemd.only` names, by default of all services.",
+    tags: &[tag("unit", "The unit, such as `ssh.service`.")],
+    fields: &[
+        truth("active", "Whether it is active."),
+        truth("failed", "Whether it failed."),
+        text(
+            "state",
+            "Its state, such as `active`, `inactive` or `failed`.",
+        ),
+        text(
+            "sub_state",
+            "Its state as its kind of unit names it, such as `running` or `exited`.",
+        ),
+        text(
+            "load_state",
+            "Whether its file could be read: `loaded`, `not-found`, `masked`.",
+        ),
+        count(
+            "restarts",
+            "How often systemd restarted it by itself; only of services.",
         ),
     ],
 };
