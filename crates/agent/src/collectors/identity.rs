@@ -133,8 +133,7 @@ impl Identity {
         if fields.len() == first_of_machine {
             let tree = self.roots.proc.join("device-tree");
             if let Some(model) = self.values.text(&tree, "model") {
-                let model = model.trim_end_matches('\0').to_owned();
-                fields.push((name!("machine_product"), model.into()));
+                fields.push((name!("machine_product"), model.to_owned().into()));
             }
         }
         let machine = machine_text(&fields[first_of_machine..]);
@@ -230,7 +229,7 @@ impl Identity {
         }
         let tree = self.roots.proc.join("device-tree/hypervisor");
         if let Some(kind) = self.values.text(&tree, "compatible") {
-            return Some(kind.trim_end_matches('\0').to_owned());
+            return Some(kind.to_owned());
         }
         match (self.processors.has_hypervisor, self.processors.is_x86) {
             (true, _) => Some("other".to_owned()),

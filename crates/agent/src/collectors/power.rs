@@ -139,7 +139,10 @@ impl Power {
                 continue;
             }
             self.zones.push(Zone {
-                domain: self.values.owned(&folder, "name").unwrap_or_default(),
+                domain: self
+                    .values
+                    .owned(&folder, "name")
+                    .unwrap_or_else(|| zone.clone()),
                 range_uj: self.values.number(&folder, "max_energy_range_uj"),
                 zone,
                 folder,

@@ -73,6 +73,8 @@ static FIELDS: [Name; counter::COUNT] = [
 ];
 
 const KERNEL: &str = "[kernel]";
+/// Tags of more than 1 KiB are refused by the store unless it is told otherwise.
+const MAX_GROUP_BYTES: usize = 1_000;
 /// How long it is not asked again to which group a process belongs.
 const KEY_AGE_US: i64 = 60_000_000;
 
@@ -229,7 +231,7 @@ impl Process {
                 .and_then(|path| Names::of(&path).unit)
                 .unwrap_or_else(|| "[no unit]".to_owned()),
         };
-        Arc::from(group)
+        Arc::from(bounded(group))
     }
 
     /// The name of a user, or the number of one that `passwd` does not know.
@@ -387,6 +389,17 @@ fn follow(totals: &mut Counters, last: &Counters, now: &Counters) {
 /// The counters as they were last read.
 fn newest(last: &Counters, now: &Counters) -> Counters {
     std::array::from_fn(|place| now[place].or(last[place]))
+}
+
+/// The name of a group as a tag: not empty, and no longer than the store takes.
+fn bounded(mut group: String) -> String {
+    if group.is_empty() {
+        return "[no name]".to_owned();
+    }
+    if let Some((end, _)) = group.char_indices().find(|(at, _)| *at >= MAX_GROUP_BYTES) {
+        group.truncate(end);
+    }
+    group
 }
 
 fn add(sum: &mut Option<u64>, value: Option<u64>) {

@@ -121,7 +121,7 @@ static FAMILIES: [Family; 7] = [
 const REAL_CELSIUS: std::ops::Range<f64> = -273.0..1_000.0;
 
 /// The files of which one alone means an alarm.
-const ALARMS: [&str; 8] = [
+const ALARMS: [&str; 7] = [
     "alarm",
     "min_alarm",
     "max_alarm",
@@ -129,7 +129,6 @@ const ALARMS: [&str; 8] = [
     "crit_alarm",
     "emergency_alarm",
     "cap_alarm",
-    "crit_alarm_hidden",
 ];
 
 /// One sensor, with what was read of it when it was found.
@@ -198,7 +197,10 @@ impl Temperature {
                 self.add_zone(folder, &entry);
             } else if entry.starts_with("cooling_device") {
                 self.cooling.push(Cooling {
-                    kind: self.values.owned(&folder, "type").unwrap_or_default(),
+                    kind: self
+                        .values
+                        .owned(&folder, "type")
+                        .unwrap_or_else(|| "unknown".to_owned()),
                     maximum: self.values.number(&folder, "max_state"),
                     device: entry,
                     folder,
@@ -224,6 +226,7 @@ impl Temperature {
             false => entry.to_owned(),
         };
         let (chip, device) = (Arc::from(chip), Arc::from(device));
+        let first_of_chip = self.sensors.len();
         // Old drivers keep their files one folder below.
         for folder in [folder.join("device"), folder] {
             let Ok(files) = names_in(&folder) else {
@@ -238,6 +241,7 @@ impl Temperature {
             found.sort_unstable_by(|one, other| one.file.cmp(&other.file));
             self.sensors.extend(found);
         }
+        tell_apart(&mut self.sensors, first_of_chip);
     }
 
     /// The sensor whose value is in this file, if it is one: `temp1_input`.
@@ -312,6 +316,25 @@ impl Temperature {
             fault: None,
         });
     }
+}
+
+/// Two sensors of a chip may have one label: the later then has the name of its file too. A file
+/// that is in both folders is one sensor.
+fn tell_apart(sensors: &mut Vec<Sensor>, first_of_chip: usize) {
+    let (mut files, mut labels) = (HashSet::new(), HashSet::new());
+    let mut kept = first_of_chip;
+    for at in first_of_chip..sensors.len() {
+        if !files.insert(sensors[at].file.clone()) {
+            continue;
+        }
+        sensors.swap(kept, at);
+        let sensor = &mut sensors[kept];
+        if !labels.insert((sensor.measurement.clone(), sensor.label.clone())) {
+            sensor.label = format!("{} {}", sensor.label, sensor.file);
+        }
+        kept += 1;
+    }
+    sensors.truncate(kept);
 }
 
 impl Collector for Temperature {

@@ -332,6 +332,19 @@ fn counters_of_a_group_go_on_when_processes_end_or_take_a_number_again() {
 }
 
 #[test]
+fn a_name_that_is_empty_or_too_long_is_a_tag_all_the_same() {
+    let tree = HostTree::new();
+    write_process(&tree, 10, "", 1, 1, 5);
+    write_process(&tree, 11, &"\u{e9}".repeat(3_000), 1, 1, 5);
+    let points = collect(&mut *collector("process", &context_of(&tree)), 1).expect("collects");
+    let groups: Vec<_> = points
+        .iter()
+        .filter_map(|point| point.tag_text("group"))
+        .collect();
+    assert_eq!(groups, ["[no name]", &"\u{e9}".repeat(500)]);
+}
+
+#[test]
 fn groups_are_made_by_user_program_and_unit() {
     let tree = HostTree::new()
         .file("root/etc/passwd", "broken\nroot:x:0:0::/root:/bin/sh\n")
@@ -424,6 +437,23 @@ fn sensors_of_two_chips_of_one_name_are_told_apart() {
         .filter_map(|point| point.tag_text("device"))
         .collect();
     assert_eq!(devices, ["0-0018", "hwmon1", "thermal_zone0"]);
+}
+
+#[test]
+fn sensors_with_one_label_or_in_two_folders_are_told_once_each() {
+    let tree = HostTree::new().file("sys/class/hwmon/hwmon0/name", "board\n");
+    for sensor in 1..=3 {
+        let folder = "sys/class/hwmon/hwmon0";
+        tree.write(&format!("{folder}/temp{sensor}_input"), "1000\n");
+        tree.write(&format!("{folder}/temp{sensor}_label"), "Case\n");
+    }
+    tree.write("sys/class/hwmon/hwmon0/device/temp1_input", "1000\n");
+    let points = collect(&mut *collector("temperature", &context_of(&tree)), 1).expect("collects");
+    let sensors: Vec<_> = points
+        .iter()
+        .filter_map(|point| point.tag_text("sensor"))
+        .collect();
+    assert_eq!(sensors, ["temp1", "Case", "Case temp3_input"]);
 }
 
 #[test]

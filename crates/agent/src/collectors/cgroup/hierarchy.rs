@@ -23,6 +23,9 @@ pub(super) enum Controller {
     Blkio,
 }
 
+/// A path that is longer cannot be a tag: the group is left out.
+const MAX_PATH_BYTES: usize = 1_000;
+
 /// The folders of version 1, which may be links to one of two controllers together.
 const VERSION_1: [(&str, Controller); 5] = [
     ("cpuacct", Controller::Cpuacct),
@@ -89,7 +92,7 @@ pub(super) fn find(hierarchies: &[(Controller, PathBuf)], settings: &CgroupSetti
         if depth == 0 {
             continue;
         }
-        if groups.len() < settings.most {
+        if groups.len() < settings.most && path.len() <= MAX_PATH_BYTES {
             groups.push((path, folders));
         } else {
             left_out += 1;

@@ -29,7 +29,7 @@ impl Values {
         }
     }
 
-    /// The text of a file, without the white space around it.
+    /// The text of a file up to its first NUL, without the white space around it.
     pub(super) fn read(&mut self, folder: &Path, file: &str) -> io::Result<&str> {
         self.path.as_mut_os_string().clear();
         self.path.push(folder);
@@ -37,7 +37,7 @@ impl Values {
         // The kernel gives such a file in one piece.
         let length = File::open(&self.path)?.read(&mut self.buffer[..])?;
         std::str::from_utf8(&self.buffer[..length])
-            .map(str::trim)
+            .map(|text| text.split('\0').next().unwrap_or_default().trim())
             .map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
