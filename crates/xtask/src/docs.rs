@@ -140,4 +140,52 @@ mod tests {
             .collect();
         assert!(stale.is_empty(), "run `cargo xtask docs`: {stale:?}");
     }
+
+    /// `a.{b,c}_d` is `a.b_d` and `a.c_d`.
+    fn expanded(name: &str) -> Vec<String> {
+        let inner = name
+            .rfind('{')
+            .and_then(|open| Some((open, open + name[open..].find('}')?)));
+        let Some((open, close)) = inner else {
+            return vec![name.to_owned()];
+        };
+        name[open + 1..close]
+            .split(',')
+            .flat_map(|choice| {
+                expanded(&format!("{}{choice}{}", &name[..open], &name[close + 1..]))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn dashboards_are_moved_to_fields_that_there_are() {
+        let settings = ["process.group_by", "process.only"];
+        let page = fs::read_to_string(root().join("docs/moving.md")).unwrap();
+        let mut checked = 0;
+        for row in page.lines().filter(|row| row.starts_with("| ")) {
+            let here = row.split(" | ").nth(1).unwrap_or_default();
+            // Every second part is between back quotes.
+            for name in here.split('`').skip(1).step_by(2) {
+                if name.contains(['*', '…', ' ']) || settings.contains(&name) {
+                    continue;
+                }
+                for name in expanded(name) {
+                    let Some((measurement, field)) = name.split_once('.') else {
+                        continue;
+                    };
+                    if let Some(measurement) =
+                        measurements().find(|entry| entry.name == measurement)
+                    {
+                        assert!(measurement.field(field).is_some(), "{name} in {row}");
+                        checked += 1;
+                    }
+                }
+            }
+        }
+        assert!(checked > 300, "{checked} names were found in the tables");
+        assert_eq!(
+            expanded("a.{b,c}_{d,e}"),
+            ["a.b_d", "a.c_d", "a.b_e", "a.c_e"]
+        );
+    }
 }

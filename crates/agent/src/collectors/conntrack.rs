@@ -30,7 +30,7 @@ static COUNTERS: [(&str, Name); 11] = [
     ("early_drop", name!("early_drops")),
     ("icmp_error", name!("icmp_errors")),
     ("search_restart", name!("search_restarts")),
-    // Its place was used for other things before 5.8; kernels that do not know the name lack it.
+    // Older kernels have other counters in its place, under other names.
     ("clashres", name!("clashes_resolved")),
     ("chainlength", name!("chain_overflows")),
     ("chaintoolong", name!("chain_overflows")),

@@ -2,7 +2,7 @@
 //!
 //! Not the state of the memory, which the collector `memory` reads, and not the bytes swapped,
 //! which `swap` has. Source: `/proc/vmstat`, proc_vmstat(5), whose names come and go with the
-//! kernel: `workingset_refault` became two in 5.9, `allocstall` one per zone in 4.10.
+//! kernel: `workingset_refault` became two in 5.9, and `allocstall` is one per zone now.
 
 use super::keyed::Table;
 use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
