@@ -191,3 +191,43 @@ async fn a_hanging_collector_holds_up_nobody_and_its_samples_come_later() {
     runners.collect(Duration::from_secs(5), &mut points).await;
     assert_eq!(reason_of(&points, "hanging"), None);
 }
+
+/// Tells the thread that it runs on.
+struct Telling;
+
+impl Collector for Telling {
+    fn name(&self) -> &'static str {
+        "telling"
+    }
+    fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
+        let thread = format!("{:?}", std::thread::current().id());
+        points.push(Point::new(name!("telling"), clock.now_us()).field(name!("thread"), thread));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn collectors_that_are_quick_share_one_thread() {
+    let collectors = [
+        entry("telling", |_| Box::new(Telling)),
+        entry("quick", |_| Box::new(Quick)),
+        entry("again", |_| Box::new(Telling)),
+    ];
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
+    let entries: Vec<_> = collectors.iter().collect();
+    let mut runners =
+        Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
+    let mut points = Vec::new();
+    for _ in 0..3 {
+        // So long that a slow machine is no slow collector.
+        runners
+            .collect(Duration::from_secs(3_600), &mut points)
+            .await;
+    }
+    let threads: Vec<_> = points
+        .iter()
+        .filter_map(|point| point.value("thread"))
+        .collect();
+    assert_eq!(threads.len(), 6);
+    assert!(threads.iter().all(|thread| *thread == threads[0]));
+}

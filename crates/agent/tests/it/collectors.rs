@@ -287,3 +287,98 @@ fn availability_tells_every_collector() {
     let load = told.iter().find(|(name, _)| *name == "load");
     assert!(matches!(load, Some((_, Ok(())))), "{load:?}");
 }
+
+/// A small generator of numbers (xorshift), so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+
+    /// Cuts, flips, doubles or overfills a part of `content`.
+    fn damage(&mut self, content: &mut Vec<u8>) {
+        let at = self.below(content.len());
+        match self.below(6) {
+            0 => content.truncate(at),
+            1 if !content.is_empty() => content[at] ^= 1 << self.below(8),
+            2 => drop(content.splice(at..at, *b"99999999999999999999999")),
+            3 => drop(content.splice(at..at, *b"-1")),
+            4 => {
+                let part = content[at..].to_vec();
+                content.extend(part);
+            }
+            _ => {
+                let end = (at + self.below(40)).min(content.len());
+                drop(content.drain(at..end));
+            }
+        }
+    }
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_host_is_an_error_and_no_panic() {
+    for (seed, name) in [(1, "bare-metal"), (2, "container"), (3, "small-vm")] {
+        let tree = HostTree::copy_of(&FixtureHost::moment(name, "first"));
+        let mut files = Vec::new();
+        files_below(&tree.proc_root(), &mut files);
+        files_below(&tree.sys_root(), &mut files);
+        files.sort();
+        let root_fs = if name == "bare-metal" {
+            "/".into()
+        } else {
+            tree.path("host")
+        };
+        let roots = HostRoots::new(tree.proc_root(), tree.sys_root(), root_fs);
+        let context = CollectorContext::from(roots.clone());
+        let mut collectors: Vec<_> = COLLECTORS
+            .iter()
+            .map(|entry| match entry.name {
+                "filesystem" => Box::new(filesystem(&roots)) as Box<dyn Collector>,
+                _ => (entry.new)(&context),
+            })
+            .collect();
+        let mut dice = Dice(seed);
+        for round in 1..=60 {
+            // A few files at a time, and each collector goes on with what it remembers.
+            let mut whole = Vec::new();
+            for _ in 0..=dice.below(8) {
+                let path = &files[dice.below(files.len())];
+                let content = fs::read(path).expect("a file");
+                let mut damaged = content.clone();
+                dice.damage(&mut damaged);
+                fs::write(path, damaged).expect("written");
+                whole.push((path, content));
+            }
+            let clock = ManualClock::at(FIRST_US + round * 1_000_000);
+            for collector in &mut collectors {
+                let mut points = Vec::new();
+                let outcome = collector.collect(&clock, &mut points);
+                assert!(
+                    !matches!(outcome, Err(CollectError::Read { .. })),
+                    "{} in round {round}: {outcome:?}",
+                    collector.name()
+                );
+                let not_finite = points.iter().any(|point| point.left_out() > 0);
+                assert!(!not_finite, "{} in round {round}", collector.name());
+            }
+            for (path, content) in whole.into_iter().rev() {
+                fs::write(path, content).expect("written");
+            }
+        }
+    }
+}

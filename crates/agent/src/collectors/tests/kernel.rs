@@ -172,3 +172,53 @@ fn a_kernel_without_pressure_is_not_available() {
     };
     assert!(refused.is_unavailable(), "it was switched off at boot");
 }
+
+#[test]
+fn a_host_of_256_cores_is_measured_whole() {
+    let tree = HostTree::new();
+    let write = |moment: u64| {
+        let mut stat = format!("cpu  {} 0 0 {} 0 0 0 0 0 0\n", 256 * moment, 256 * moment);
+        let (mut schedstat, mut softnet) = (String::from("version 17\n"), String::new());
+        for core in 0..256 {
+            stat += &format!("cpu{core} {moment} 0 0 {moment} 0 0 0 0 0 0\n");
+            schedstat += &format!("cpu{core} 0 0 0 0 0 0 {moment}000000000 5 7\n");
+            softnet += &format!("{moment:08x} 0 0 0 0 0 0 0 0 0 0 0 {core:08x} 0 0\n");
+        }
+        // Interrupts of so many cores make one line of many thousand numbers.
+        stat += &format!(
+            "intr 5{}\nctxt 1\nbtime 1\nprocesses 1\n",
+            " 0".repeat(30_000)
+        );
+        tree.write("proc/stat", stat);
+        tree.write("proc/uptime", "1.0 1.0\n");
+        tree.write("proc/schedstat", schedstat);
+        tree.write("proc/1/net/softnet_stat", softnet);
+    };
+    for core in 0..256 {
+        let folder = format!("sys/devices/system/cpu/cpu{core}");
+        tree.write(&format!("{folder}/cpufreq/scaling_cur_freq"), "2000000\n");
+        tree.write(
+            &format!("{folder}/thermal_throttle/core_throttle_count"),
+            "1\n",
+        );
+    }
+    let context = context_of(&tree);
+    for (name, each_core, total) in [
+        ("cpu", "idle_percent", 50.0),
+        ("scheduler", "running_seconds", 512.0),
+        ("softnet", "processed_packets", 512.0),
+    ] {
+        let mut collector = collector(name, &context);
+        write(1);
+        collect(&mut *collector, 1).expect("collects");
+        write(2);
+        let points = collect(&mut *collector, 2).expect("collects");
+        assert_eq!(points.len(), 257, "{name}");
+        let of_all = points
+            .iter()
+            .find(|point| point.tag_text("cpu") == Some("total"));
+        assert_eq!(number(of_all.expect("a total"), each_core), total, "{name}");
+    }
+    let points = collect(&mut *collector("system", &context), 1).expect("collects");
+    assert_eq!(number(&points[0], "interrupts"), 5.0);
+}
