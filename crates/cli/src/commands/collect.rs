@@ -57,8 +57,10 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             .for_each(|point| println!("{}", influx(point))),
         _ => println!("{}", table(&collected.points)),
     }
-    for (collector, detail) in &collected.unavailable {
-        tracing::debug!(collector, detail, "not available on this host");
+    // Who asks for a collector by name wants to know why it says nothing.
+    let by_name = !settings.list("agent.collectors").is_empty();
+    for (collector, detail) in collected.unavailable.iter().filter(|_| by_name) {
+        tracing::warn!(collector, detail, "not available on this host");
     }
     for failure in &collected.failures {
         let detail = failure.detail.as_deref().unwrap_or_default();

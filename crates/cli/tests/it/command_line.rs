@@ -102,6 +102,14 @@ fn collect_prints_this_machine() {
         said.contains("load1") && !said.contains("user_percent"),
         "{said}"
     );
+    let (status, said, _) = run(&["collect", "--list"]);
+    assert_eq!(status, Some(0));
+    let load = said.lines().find(|line| line.contains(" load "));
+    assert!(load.is_some_and(|line| line.contains("works")), "{said}");
+    let away = ["--collectors", "load", "--proc-root", "/nonexistent"];
+    let (status, _, said) = run(&[&["collect"], &away[..]].concat());
+    assert_eq!(status, Some(1));
+    assert!(said.contains("/nonexistent/loadavg"), "{said}");
     let (status, _, said) = run(&["collect", "--collectors", "lod"]);
     assert_eq!(status, Some(2));
     assert!(said.contains("lod") && said.contains("load"), "{said}");
