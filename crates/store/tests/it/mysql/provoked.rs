@@ -4,8 +4,8 @@
 use super::{DEADLINE, OwnServer, User, chain, store_at};
 use crate::conformance::Subject;
 use crate::conformance::building::{TestPoint, Writer, as_rows, committed, moved, point, stored};
-use std::time::Duration;
 use tidegauge_store::{ErrorClass, Step, StoreError};
+use tidegauge_testkit as testkit;
 
 /// A server of the test's own whose tables lie in one file of at most 24 MiB.
 fn small_server(test: &str) -> Option<OwnServer> {
@@ -63,16 +63,16 @@ async fn a_full_disk_is_waited_out() {
     assert_eq!(writer.position(0).await, Some(0));
     // The server frees the pages in the background.
     database.query("drop table filler");
-    let mut store = database.store();
-    let deadline = tokio::time::Instant::now() + DEADLINE;
-    let applied = loop {
-        match store.apply(&step).await {
-            Ok(applied) => break applied,
-            Err(error) => assert_rolled_back(&error, "1114"),
+    let applied = testkit::eventually_async(DEADLINE, "there is space", async || {
+        match store_at(&database.url()).apply(&step).await {
+            Ok(applied) => Some(applied),
+            Err(error) => {
+                assert_rolled_back(&error, "1114");
+                None
+            }
         }
-        assert!(tokio::time::Instant::now() < deadline, "still full");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    });
+    let applied = applied.await;
     assert_eq!(applied, committed(points.len() as u64, 0));
     assert_eq!(stored(&database.reader(), "load").await, as_rows(&points));
 }
@@ -118,7 +118,7 @@ async fn timeouts_and_shutdowns_are_waited_out() {
     let mut writer = Writer::open(&own.database).await;
     let (points, step) = large_step(&mut writer).await;
     own.database
-        .query("create trigger slow before update on position for each row do sleep(60)");
+        .query("create trigger slow before update on position for each row do sleep (60)");
     let asleep = "do sleep";
     own.database.query("set global max_statement_time = 1");
     let error = store_at(&own.database.url()).apply(&step).await;
