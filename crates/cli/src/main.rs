@@ -4,6 +4,7 @@
 mod commands;
 mod health;
 mod logging;
+#[cfg(feature = "stores")]
 #[cfg(test)]
 mod metrics_page;
 mod progress;
@@ -47,8 +48,16 @@ fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
-    error.is::<UsageError>()
-        || error
-            .downcast_ref::<tidegauge_store::StoreError>()
-            .is_some_and(|error| error.class() == tidegauge_store::ErrorClass::Usage)
+    error.is::<UsageError>() || is_usage_of_store(error)
+}
+
+#[cfg(feature = "stores")]
+fn is_usage_of_store(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<tidegauge_store::StoreError>();
+    error.is_some_and(|error| error.class() == tidegauge_store::ErrorClass::Usage)
+}
+
+#[cfg(not(feature = "stores"))]
+const fn is_usage_of_store(_: &(dyn Error + 'static)) -> bool {
+    false
 }

@@ -20,11 +20,11 @@ pub(super) fn shape(command: Command) -> Command {
 }
 
 pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let kafka = super::sink::kafka(settings)?;
+    let kafka = super::kafka::kafka(settings)?;
     let topic = settings.required("kafka.topic")?;
     let state_dir = state_dir::prepare(settings)?;
     let collect = CollectSettings {
-        encoding: super::sink::encoder(settings)?,
+        encoding: super::kafka::encoder(settings)?,
         ..super::host::collect_settings(settings, &state_dir)?
     };
     let number = |key: &str| {

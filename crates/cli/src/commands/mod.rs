@@ -3,14 +3,23 @@
 mod agent;
 mod check;
 mod collect;
+#[cfg(feature = "stores")]
 mod dashboard;
+#[cfg(feature = "stores")]
 mod dead_letters;
 mod host;
+mod kafka;
+#[cfg(feature = "stores")]
 mod query;
+#[cfg(feature = "stores")]
 mod sink;
+#[cfg(feature = "stores")]
 mod sink_view;
+#[cfg(feature = "stores")]
 mod store;
+#[cfg(feature = "stores")]
 mod up;
+#[cfg(feature = "stores")]
 mod upkeep;
 
 use crate::settings::{For, Settings, with_flags};
@@ -29,6 +38,7 @@ struct Entry {
 }
 
 const COMMANDS: &[Entry] = &[
+    #[cfg(feature = "stores")]
     Entry {
         of: For::Up,
         name: "up",
@@ -43,6 +53,7 @@ const COMMANDS: &[Entry] = &[
         shape: agent::shape,
         run: agent::run,
     },
+    #[cfg(feature = "stores")]
     Entry {
         of: For::Sink,
         name: "sink",
@@ -50,6 +61,7 @@ const COMMANDS: &[Entry] = &[
         shape: sink::shape,
         run: sink::run,
     },
+    #[cfg(feature = "stores")]
     Entry {
         of: For::Dashboard,
         name: "dashboard",
@@ -71,6 +83,7 @@ const COMMANDS: &[Entry] = &[
         shape: check::shape,
         run: check::run,
     },
+    #[cfg(feature = "stores")]
     Entry {
         of: For::Query,
         name: "query",
@@ -78,6 +91,7 @@ const COMMANDS: &[Entry] = &[
         shape: query::shape,
         run: query::run,
     },
+    #[cfg(feature = "stores")]
     Entry {
         of: For::Store,
         name: "store",
@@ -85,6 +99,7 @@ const COMMANDS: &[Entry] = &[
         shape: store::shape,
         run: store::run,
     },
+    #[cfg(feature = "stores")]
     Entry {
         of: For::DeadLetters,
         name: "dead-letters",
@@ -167,6 +182,7 @@ fn table() -> comfy_table::Table {
 }
 
 /// Microseconds since 1970 as people and databases read them.
+#[cfg(feature = "stores")]
 fn time(time_us: i64) -> String {
     match jiff::Timestamp::from_microsecond(time_us) {
         Ok(_) if time_us <= 0 => "-".to_owned(),

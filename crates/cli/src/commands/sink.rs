@@ -8,7 +8,6 @@ use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{Clock, Host, Limits, SystemClock};
 use tidegauge_sink::assemble::Assembler;
 use tidegauge_sink::{
@@ -16,7 +15,7 @@ use tidegauge_sink::{
     UpkeepSettings,
 };
 use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
-use tidegauge_wire::{Encoder, Encoding, ForeignSettings, TimeUnit};
+use tidegauge_wire::{ForeignSettings, TimeUnit};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn shape(command: Command) -> Command {
@@ -25,7 +24,7 @@ pub(super) fn shape(command: Command) -> Command {
 
 pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let url = StoreUrl::parse(settings.required("store.url")?)?;
-    let kafka = kafka(settings)?;
+    let kafka = super::kafka::kafka(settings)?;
     let sink = sink_settings(settings)?;
     let upkeep = super::upkeep::upkeep_settings(settings, None)?;
     let source = KafkaSourceSettings {
@@ -139,47 +138,6 @@ pub(super) async fn migrated(
     }
 }
 
-pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
-    settings.required("kafka.brokers")?;
-    Ok(KafkaSettings {
-        brokers: settings.list("kafka.brokers").to_vec(),
-        client_id: "tidegauge".to_owned(),
-        properties: std::collections::BTreeMap::new(),
-    })
-}
-
-/// What an agent sends.
-pub(super) fn encoder(settings: &Settings) -> Result<&'static dyn Encoder, UsageError> {
-    let encoding = encoding(settings)?;
-    encoding.encoder().ok_or_else(|| {
-        let known: Vec<&str> = tidegauge_wire::encoders()
-            .map(|known| known.name())
-            .collect();
-        let place = settings.place("kafka.encoding");
-        UsageError::one(format!(
-            "{place}: kafka.encoding: agents do not send `{}`, sinks read it: expected one of {}",
-            encoding.name(),
-            known.join(", ")
-        ))
-    })
-}
-
-/// What messages are that do not say it.
-fn encoding(settings: &Settings) -> Result<&'static dyn Encoding, UsageError> {
-    let encoding = settings.required("kafka.encoding")?;
-    tidegauge_wire::by_name(encoding).ok_or_else(|| {
-        let known: Vec<&str> = tidegauge_wire::ENCODINGS
-            .iter()
-            .map(|known| known.name())
-            .collect();
-        let place = settings.place("kafka.encoding");
-        UsageError::one(format!(
-            "{place}: kafka.encoding: `{encoding}`: expected one of {}",
-            known.join(", ")
-        ))
-    })
-}
-
 pub(super) fn options(settings: &Settings) -> OpenOptions {
     let default = OpenOptions::default();
     OpenOptions {
@@ -202,7 +160,7 @@ pub(super) fn sink_settings(settings: &Settings) -> Result<SinkSettings, UsageEr
     let size = |key: &str, default: usize| settings.bytes(key).map_or(default, |n| n as usize);
     Ok(SinkSettings {
         limits: limits(settings),
-        encoding: encoding(settings)?,
+        encoding: super::kafka::encoding(settings)?,
         foreign: Arc::new(foreign(settings)?),
         step_points: number("sink.step_points", default.step_points),
         step_bytes: size("sink.step_bytes", default.step_bytes),
