@@ -3,9 +3,9 @@
 //! Not tests: nothing passes or fails. Each prints a table, or with `--json` one object, and says
 //! what it measured so that it can be measured again.
 
+mod agent;
 mod figures;
 mod fleet;
-mod footprint;
 mod latency;
 mod load;
 mod memory;
@@ -42,8 +42,8 @@ pub(crate) fn shape(bench: Command) -> Command {
     bench
         .subcommand_required(true)
         .subcommand(
-            Command::new("footprint")
-                .about("CPU and memory of `agent` at 10 s with Kafka, and of `up` at 1 s")
+            Command::new("agent")
+                .about("CPU, memory and system calls of `agent` at 1 s and 10 s with Kafka, and of node_exporter")
                 .arg(seconds("120", "How long each program is watched"))
                 .args(&common),
         )
@@ -154,7 +154,7 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
         None => release_build()?,
     };
     match bench {
-        "footprint" => footprint::footprint(&program, Duration::from_secs(number("seconds")), json),
+        "agent" => agent::agent(&program, Duration::from_secs(number("seconds")), json),
         "latency" => latency::latency(&latency::Options {
             program,
             rates: all(options, "rates"),
