@@ -12,6 +12,7 @@ mod memory;
 mod process;
 mod run_sink;
 mod sink;
+mod spool;
 mod store;
 mod target;
 
@@ -56,6 +57,12 @@ pub(crate) fn shape(bench: Command) -> Command {
                 )
                 .arg(seconds("30", "How long each load is measured"))
                 .arg(encoding())
+                .args(&common),
+        )
+        .subcommand(
+            Command::new("spool")
+                .about("Durable batches per second, against the same bytes with fdatasync; a spool drained")
+                .arg(number("rounds", "5", "Rounds; the median is printed"))
                 .args(&common),
         )
         .subcommand(
@@ -174,6 +181,13 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
             profile: options.get_flag("profile"),
             json,
         }),
+        // The spool is measured within this program, which `cargo xtask` builds without optimisation.
+        "spool" if cfg!(debug_assertions) => again_as_release(),
+        "spool" => spool::spool(&spool::Options {
+            program,
+            rounds: usize::try_from(number("rounds"))?,
+            json,
+        }),
         "store" => store::store(&store::Options {
             program,
             hosts: number("hosts"),
@@ -202,6 +216,25 @@ fn release_build() -> anyhow::Result<PathBuf> {
         "the release build failed"
     );
     Ok(target().join("release/tidegauge"))
+}
+
+/// The same command line by a release build of this program.
+fn again_as_release() -> anyhow::Result<bool> {
+    let mut again = command("cargo");
+    again
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "tidegauge-xtask",
+            "--",
+        ])
+        .args(std::env::args_os().skip(1));
+    let status = again
+        .status()
+        .context("run a release build of this program")?;
+    Ok(status.success())
 }
 
 /// A broker and the databases that are measured, of this run's own, and the folder that they and the
