@@ -281,7 +281,9 @@ impl Process {
         let entry = self.groups.get_mut(group)?;
         let (mut swap, mut pss, mut open) = (None, None, None);
         let (mut limit, mut used_percent): (Option<u64>, Option<f64>) = (None, None);
-        for number in &entry.now.processes {
+        // Threads of the kernel have no files, and what they do is told by other collectors.
+        let is_kernel = &**group == KERNEL;
+        for number in entry.now.processes.iter().filter(|_| !is_kernel) {
             let Some(known) = self.known.get_mut(number) else {
                 continue;
             };

@@ -45,19 +45,40 @@ const STATES: [&str; 6] = [
 
 /// A connection to the bus.
 pub(super) struct Bus {
-    runtime: Runtime,
     connection: Connection,
+    /// Dropped after the connection.
+    runtime: OwnRuntime,
     /// The name of systemd on the bus; a connection without a bus has no names.
     peer: Option<&'static str>,
+}
+
+/// A runtime that may be dropped anywhere, also by a task of another one.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = self.0.as_ref().expect("is there until it is dropped");
+        runtime.block_on(work)
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Bus {
     /// Connects to the bus.
     pub(super) fn connect(socket: &Path) -> Result<Self, CollectError> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime = OwnRuntime::new().map_err(failed)?;
         let connecting = async {
             let stream = UnixStream::connect(socket)
                 .await
@@ -92,7 +113,7 @@ impl Bus {
 }
 
 /// Waits for an answer, but not longer than the deadline.
-fn in_time<T>(runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, CollectError> {
+fn in_time<T>(runtime: &OwnRuntime, work: impl Future<Output = T>) -> Result<T, CollectError> {
     // A timer is made inside of the runtime that drives it.
     let waiting = async { tokio::time::timeout(DEADLINE, work).await };
     runtime.block_on(waiting).map_err(failed)
@@ -292,10 +313,7 @@ mod tests {
 
     /// A connection to a systemd that has the units of `Manager`.
     fn bus() -> (Bus, Connection) {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime = OwnRuntime::new().expect("a runtime");
         let (connection, server) = runtime.block_on(async {
             let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
             let server = zbus::connection::Builder::unix_stream(theirs)
@@ -358,6 +376,13 @@ mod tests {
             ];
             assert_eq!(units, expected);
         }
+    }
+
+    #[test]
+    fn a_task_may_drop_it() {
+        let (bus, _server) = bus();
+        let runtime = OwnRuntime::new().expect("a runtime");
+        runtime.block_on(async { drop(bus) });
     }
 
     #[test]
