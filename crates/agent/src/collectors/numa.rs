@@ -32,12 +32,12 @@ static MEMINFO: Table = Table(&[
 ]);
 const _: () = MEMINFO.assert_sorted();
 static NUMASTAT: Table = Table(&[
-    ("interleave_hit", name!("interleave_hits")),
-    ("local_node", name!("local")),
-    ("numa_foreign", name!("foreign")),
-    ("numa_hit", name!("hits")),
-    ("numa_miss", name!("misses")),
-    ("other_node", name!("other")),
+    ("interleave_hit", name!("interleaved_pages")),
+    ("local_node", name!("local_pages")),
+    ("numa_foreign", name!("foreign_pages")),
+    ("numa_hit", name!("hit_pages")),
+    ("numa_miss", name!("missed_pages")),
+    ("other_node", name!("other_node_pages")),
 ]);
 const _: () = NUMASTAT.assert_sorted();
 

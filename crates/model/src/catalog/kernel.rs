@@ -118,23 +118,26 @@ const NUMA: MeasurementEntry = MeasurementEntry {
         ),
         percent("used_percent", "Used share of the total."),
         count(
-            "hits",
+            "hit_pages",
             "Pages that were wanted from this node and came from it.",
         ),
         count(
-            "misses",
+            "missed_pages",
             "Pages that came from this node, though another was wanted.",
         ),
         count(
-            "foreign",
+            "foreign_pages",
             "Pages that were wanted from this node and came from another.",
         ),
         count(
-            "interleave_hits",
+            "interleaved_pages",
             "Pages that were spread over all nodes on purpose and came from here.",
         ),
-        count("local", "Pages for programs that ran on this node."),
-        count("other", "Pages for programs that ran on another node."),
+        count("local_pages", "Pages for programs that ran on this node."),
+        count(
+            "other_node_pages",
+            "Pages for programs that ran on another node.",
+        ),
     ],
 };
 
