@@ -123,7 +123,7 @@ fn point(block: &Path, values: &mut Values, array: &Array<'_>, time_us: i64) -> 
             array.remaining_seconds.filter(|_| !is_idle),
         )
         .field_if(
-            name!("sync_speed_bytes"),
+            name!("sync_speed_bytes_per_second"),
             array.speed_bytes.filter(|_| !is_idle),
         )
         .field_if(

@@ -145,7 +145,11 @@ const MDRAID: MeasurementEntry = MeasurementEntry {
             "How much of that is done; absent while it is idle.",
         ),
         gauge("sync_remaining_seconds", "seconds", "When it will be done."),
-        bytes("sync_speed_bytes", "Bytes that are done in a second."),
+        gauge(
+            "sync_speed_bytes_per_second",
+            "bytes_per_second",
+            "How fast that is.",
+        ),
         number("mismatches", "Sectors that differed in the last check."),
     ],
 };
