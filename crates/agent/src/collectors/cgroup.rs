@@ -221,7 +221,7 @@ impl Collector for Cgroup {
         }
         points.push(
             Point::new(name!("cgroup_groups"), clock.now_us())
-                .field(name!("groups"), self.groups.len() as u64)
+                .field(name!("groups_told"), self.groups.len() as u64)
                 .field(name!("groups_left_out"), self.left_out),
         );
         Ok(())

@@ -98,7 +98,7 @@ fn point(block: &Path, values: &mut Values, array: &Array<'_>, time_us: i64) -> 
     });
     let is_idle = array.action.is_none();
     Point::new(name!("mdraid"), time_us)
-        .tag(name!("array"), array.name.to_owned())
+        .tag(name!("device"), array.name.to_owned())
         .tag(name!("level"), array.level.to_owned())
         .field(name!("active"), array.active)
         .field(name!("read_only"), array.read_only)

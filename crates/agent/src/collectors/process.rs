@@ -310,7 +310,7 @@ impl Process {
             .zip(usage.start_ticks)
             .map(|(boot, start)| super::rounded(boot + start as f64 / ticks, 2));
         let mut point = Point::new(name!("process"), time_us)
-            .tag(name!("group"), group.to_string())
+            .tag(name!("name"), group.to_string())
             .field(name!("processes"), usage.processes.len() as u64)
             .field(name!("threads"), usage.threads)
             .field(name!("resident_bytes"), usage.resident_bytes)
@@ -371,7 +371,7 @@ impl Collector for Process {
         points.push(
             Point::new(name!("process_groups"), time_us)
                 .field(name!("processes"), self.known.len() as u64)
-                .field(name!("groups"), self.groups.len() as u64)
+                .field(name!("groups_seen"), self.groups.len() as u64)
                 .field(name!("groups_left_out"), left_out as u64),
         );
         Ok(())

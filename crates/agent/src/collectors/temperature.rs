@@ -22,7 +22,7 @@ pub(super) const ENTRY: CollectorEntry = CollectorEntry {
         "temperature",
         "fan",
         "voltage",
-        "current",
+        "electric_current",
         "sensor_power",
         "sensor_energy",
         "humidity",
@@ -81,7 +81,7 @@ static FAMILIES: [Family; 7] = [
     },
     Family {
         prefix: "curr",
-        measurement: name!("current"),
+        measurement: name!("electric_current"),
         value: (&["input", "average"], name!("current_amperes")),
         limits: &[
             ("min", name!("minimum_amperes")),

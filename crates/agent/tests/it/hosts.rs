@@ -227,7 +227,7 @@ fn many_control_groups_are_bounded_and_counted() {
         "the root first"
     );
     let summary = of(&points, "cgroup_groups")[0];
-    assert_eq!(number(summary, "groups"), 100.0);
+    assert_eq!(number(summary, "groups_told"), 100.0);
     assert_eq!(number(summary, "groups_left_out"), 201.0);
 
     context.cgroup.depth = 9;
@@ -284,7 +284,7 @@ fn of_many_processes_those_are_told_that_use_the_most() {
     }
     let groups = |points: &[Point]| {
         let groups = of(points, "process");
-        let names = groups.iter().filter_map(|point| point.tag_text("group"));
+        let names = groups.iter().filter_map(|point| point.tag_text("name"));
         names.map(str::to_owned).collect::<Vec<_>>()
     };
     let points = collect(&mut *process, 2).expect("collects");
@@ -292,7 +292,7 @@ fn of_many_processes_those_are_told_that_use_the_most() {
     assert!(told.contains(&"worker-7".to_owned()) && told.contains(&"worker-42".to_owned()));
     let summary = of(&points, "process_groups")[0];
     assert_eq!(number(summary, "processes"), 2_000.0);
-    assert_eq!(number(summary, "groups"), 100.0);
+    assert_eq!(number(summary, "groups_seen"), 100.0);
     assert_eq!(number(summary, "groups_left_out"), 97.0);
 
     context.process.top_by_memory = true;
@@ -339,7 +339,7 @@ fn a_name_that_is_empty_or_too_long_is_a_tag_all_the_same() {
     let points = collect(&mut *collector("process", &context_of(&tree)), 1).expect("collects");
     let groups: Vec<_> = points
         .iter()
-        .filter_map(|point| point.tag_text("group"))
+        .filter_map(|point| point.tag_text("name"))
         .collect();
     assert_eq!(groups, ["[no name]", &"\u{e9}".repeat(500)]);
 }
@@ -356,7 +356,7 @@ fn groups_are_made_by_user_program_and_unit() {
         let mut context = context.clone();
         context.process.group_by = group_by;
         let points = collect(&mut *collector("process", &context), 1).expect("collects");
-        points[0].tag_text("group").map(str::to_owned)
+        points[0].tag_text("name").map(str::to_owned)
     };
     let owner = fs::metadata(tree.path("proc/10")).expect("is there");
     let owner = std::os::unix::fs::MetadataExt::uid(&owner);

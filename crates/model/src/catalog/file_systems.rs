@@ -108,7 +108,7 @@ const MDRAID: MeasurementEntry = MeasurementEntry {
     kind: Kind::Gauge,
     description: "State, disks and synchronisation of each software RAID array.",
     tags: &[
-        tag("array", "The name of the array, such as `md0`."),
+        tag("device", "The kernel's name of the array, such as `md0`."),
         tag(
             "level",
             "Its level, such as `raid1`; `none` where it is not known.",

@@ -6,7 +6,7 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     BONDING,
     BONDING_SLAVE,
     COOLING_DEVICE,
-    CURRENT,
+    ELECTRIC_CURRENT,
     EDAC,
     EDAC_MODULE,
     ENERGY,
@@ -102,8 +102,8 @@ const COOLING_DEVICE: MeasurementEntry = MeasurementEntry {
     ],
 };
 
-const CURRENT: MeasurementEntry = MeasurementEntry {
-    name: "current",
+const ELECTRIC_CURRENT: MeasurementEntry = MeasurementEntry {
+    name: "electric_current",
     kind: Kind::Gauge,
     description: "Electric currents that sensors measure.",
     tags: SENSOR,

@@ -168,7 +168,7 @@ const CGROUP_GROUPS: MeasurementEntry = MeasurementEntry {
     description: "How many control groups are told, and how many are not.",
     tags: &[],
     fields: &[
-        number("groups", "Groups that are told."),
+        number("groups_told", "Groups that are told."),
         number(
             "groups_left_out",
             "Groups down to the depth that are not told because there are too many.",
@@ -195,8 +195,8 @@ const PROCESS: MeasurementEntry = MeasurementEntry {
     kind: Kind::Gauge,
     description: "What each group of processes uses. Counters are of the group's processes while they belonged to it, and begin again when all of them have ended.",
     tags: &[tag(
-        "group",
-        "The group, by `process.group_by`: a name, a user, a program, a control group, a unit, or a name with the number of its process.",
+        "name",
+        "The name of the group, by `process.group_by`: a name, a user, a program, a control group, a unit, or a name with the number of its process.",
     )],
     fields: &[
         number("processes", "Processes."),
@@ -263,7 +263,7 @@ const PROCESS_GROUPS: MeasurementEntry = MeasurementEntry {
     tags: &[],
     fields: &[
         number("processes", "Processes in all."),
-        number("groups", "Groups in all."),
+        number("groups_seen", "Groups in all."),
         number(
             "groups_left_out",
             "Groups that were asked for and are not told because others use more.",
