@@ -5,14 +5,14 @@
 //! is switched off. Kinds that hardly anybody sends (time stamps, address masks, multicast groups)
 //! are in the numbers of all messages alone.
 
-use super::keyed::Table;
-use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
+use super::keyed::{Protocol, Table};
+use super::{CollectError, Collector, CollectorEntry};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "icmp",
     description: "Messages of ICMP and ICMPv6 by kind, received and sent.",
-    new: |context| Box::new(Icmp::new(context)),
+    new: |context| Box::new(Icmp(Protocol::new(context))),
     default_on: true,
     measurements: &["icmp"],
 };
@@ -71,21 +71,7 @@ static FIELDS: Table = Table(&[
 ]);
 const _: () = FIELDS.assert_sorted();
 
-struct Icmp {
-    v4: SourceFile,
-    v6: SourceFile,
-}
-
-impl Icmp {
-    fn new(context: &CollectorContext) -> Self {
-        let roots = &context.roots;
-        let file = |path| context.sources.file(path);
-        Self {
-            v4: file(roots.proc_of_namespace("net/snmp")),
-            v6: file(roots.proc_of_namespace("net/snmp6")),
-        }
-    }
-}
+struct Icmp(Protocol);
 
 impl Collector for Icmp {
     fn name(&self) -> &'static str {
@@ -93,18 +79,8 @@ impl Collector for Icmp {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let v4 = self.v4.read_text()?;
-        let mut point = Point::new(name!("icmp"), clock.now_us()).tag(name!("family"), "ipv4");
-        if !FIELDS.set_group(v4, "Icmp", &mut point)? {
-            return Err(v4.error(0, "there is no group `Icmp`"));
-        }
-        points.push(point);
-        if let Some(v6) = self.v6.read_text_if_there()? {
-            let mut point = Point::new(name!("icmp"), clock.now_us()).tag(name!("family"), "ipv6");
-            if FIELDS.set_lines(v6, "Icmp6", &mut point)? {
-                points.push(point);
-            }
-        }
-        Ok(())
+        let groups = ("Icmp", "Icmp6");
+        self.0
+            .collect(&name!("icmp"), &FIELDS, groups, clock, points)
     }
 }

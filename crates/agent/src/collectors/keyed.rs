@@ -4,8 +4,8 @@
 //! Not a list of all that the kernel tells: a name that no table has is passed over, and one that
 //! the kernel does not have leaves its field absent.
 
-use super::{CollectError, SourceText};
-use tidegauge_model::{Name, Point};
+use super::{CollectError, CollectorContext, SourceFile, SourceText};
+use tidegauge_model::{Clock, Name, Point, name};
 
 /// What the kernel calls a number, and what we call it.
 pub(super) type Row = (&'static str, Name);
@@ -85,6 +85,52 @@ impl Table {
             }
         }
         Ok(any)
+    }
+}
+
+/// A protocol that is counted in `net/snmp` over IPv4 and in `net/snmp6` over IPv6, of the measured
+/// namespace; the latter is missing where IPv6 is switched off.
+pub(super) struct Protocol {
+    v4: SourceFile,
+    v6: SourceFile,
+}
+
+impl Protocol {
+    pub(super) fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
+        let file = |path| context.sources.file(path);
+        Self {
+            v4: file(roots.proc_of_namespace("net/snmp")),
+            v6: file(roots.proc_of_namespace("net/snmp6")),
+        }
+    }
+
+    /// Adds a point for each family, from the group of `net/snmp` and the lines with the prefix of
+    /// `net/snmp6`.
+    pub(super) fn collect(
+        &mut self,
+        measurement: &Name,
+        table: &Table,
+        (group, prefix): (&str, &str),
+        clock: &dyn Clock,
+        points: &mut Vec<Point>,
+    ) -> Result<(), CollectError> {
+        let of_family = |family: &'static str| {
+            Point::new(measurement.clone(), clock.now_us()).tag(name!("family"), family)
+        };
+        let v4 = self.v4.read_text()?;
+        let mut point = of_family("ipv4");
+        if !table.set_group(v4, group, &mut point)? {
+            return Err(v4.error(0, "there is no group of this protocol"));
+        }
+        points.push(point);
+        if let Some(v6) = self.v6.read_text_if_there()? {
+            let mut point = of_family("ipv6");
+            if table.set_lines(v6, prefix, &mut point)? {
+                points.push(point);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,14 +4,14 @@
 //! `net/snmp` and the lines `Udp6` of `net/snmp6` of the measured namespace, proc_pid_net(5); the
 //! latter are missing where IPv6 is switched off.
 
-use super::keyed::Table;
-use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
+use super::keyed::{Protocol, Table};
+use super::{CollectError, Collector, CollectorEntry};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "udp",
     description: "Datagrams of UDP over IPv4 and IPv6, and what goes wrong with them.",
-    new: |context| Box::new(Udp::new(context)),
+    new: |context| Box::new(Udp(Protocol::new(context))),
     default_on: true,
     measurements: &["udp"],
 };
@@ -29,21 +29,7 @@ static FIELDS: Table = Table(&[
 ]);
 const _: () = FIELDS.assert_sorted();
 
-struct Udp {
-    v4: SourceFile,
-    v6: SourceFile,
-}
-
-impl Udp {
-    fn new(context: &CollectorContext) -> Self {
-        let roots = &context.roots;
-        let file = |path| context.sources.file(path);
-        Self {
-            v4: file(roots.proc_of_namespace("net/snmp")),
-            v6: file(roots.proc_of_namespace("net/snmp6")),
-        }
-    }
-}
+struct Udp(Protocol);
 
 impl Collector for Udp {
     fn name(&self) -> &'static str {
@@ -51,18 +37,8 @@ impl Collector for Udp {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let v4 = self.v4.read_text()?;
-        let mut point = Point::new(name!("udp"), clock.now_us()).tag(name!("family"), "ipv4");
-        if !FIELDS.set_group(v4, "Udp", &mut point)? {
-            return Err(v4.error(0, "there is no group `Udp`"));
-        }
-        points.push(point);
-        if let Some(v6) = self.v6.read_text_if_there()? {
-            let mut point = Point::new(name!("udp"), clock.now_us()).tag(name!("family"), "ipv6");
-            if FIELDS.set_lines(v6, "Udp6", &mut point)? {
-                points.push(point);
-            }
-        }
-        Ok(())
+        let groups = ("Udp", "Udp6");
+        self.0
+            .collect(&name!("udp"), &FIELDS, groups, clock, points)
     }
 }

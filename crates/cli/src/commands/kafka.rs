@@ -4,6 +4,7 @@ use crate::settings::{Settings, UsageError};
 use tidegauge_kafka::KafkaSettings;
 use tidegauge_wire::{Encoder, Encoding};
 
+/// How to reach Kafka.
 pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
     settings.required("kafka.brokers")?;
     Ok(KafkaSettings {

@@ -1,6 +1,8 @@
 //! Built-in measurements of storage in software: RAID, file systems, and clients of file servers.
 
-use super::{FieldEntry, Kind, MeasurementEntry, TagEntry, counter, gauge, tag, text, truth};
+use super::{
+    Kind, MeasurementEntry, TagEntry, bytes, count, counter, gauge, number, tag, text, truth,
+};
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     BTRFS,
@@ -14,18 +16,6 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     ZFS_DATASET,
     ZFS_POOL,
 ];
-
-const fn bytes(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "bytes", description)
-}
-
-const fn number(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "", description)
-}
-
-const fn count(name: &'static str, description: &'static str) -> FieldEntry {
-    counter(name, "", description)
-}
 
 const UUID: TagEntry = tag("uuid", "The UUID of the file system.");
 

@@ -1,6 +1,8 @@
 //! Built-in measurements of the hardware: sensors, energy, memory errors, drives, bonded links.
 
-use super::{FieldEntry, Kind, MeasurementEntry, TagEntry, counter, gauge, tag, text, truth};
+use super::{
+    FieldEntry, Kind, MeasurementEntry, TagEntry, count, counter, gauge, number, tag, text, truth,
+};
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     BONDING,
@@ -20,14 +22,6 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     TEMPERATURE,
     VOLTAGE,
 ];
-
-const fn number(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "", description)
-}
-
-const fn count(name: &'static str, description: &'static str) -> FieldEntry {
-    counter(name, "", description)
-}
 
 /// The tags of every sensor.
 const SENSOR: &[TagEntry] = &[

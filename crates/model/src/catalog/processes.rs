@@ -1,6 +1,8 @@
 //! Built-in measurements of processes, control groups, units and sessions.
 
-use super::{FieldEntry, Kind, MeasurementEntry, counter, gauge, tag, text, truth};
+use super::{
+    FieldEntry, Kind, MeasurementEntry, bytes, count, counter, gauge, number, tag, text, truth,
+};
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     CGROUP,
@@ -11,18 +13,6 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     SYSTEMD,
     SYSTEMD_UNIT,
 ];
-
-const fn bytes(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "bytes", description)
-}
-
-const fn number(name: &'static str, description: &'static str) -> FieldEntry {
-    gauge(name, "", description)
-}
-
-const fn count(name: &'static str, description: &'static str) -> FieldEntry {
-    counter(name, "", description)
-}
 
 const fn seconds(name: &'static str, description: &'static str) -> FieldEntry {
     counter(name, "seconds", description)

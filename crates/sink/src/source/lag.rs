@@ -82,8 +82,7 @@ impl LagBook {
         fetched: FetchState,
     ) -> bool {
         let progress = self.0.get(&(source.clone(), partition));
-        let all_is_applied = progress.is_some_and(|progress| progress.position >= progress.given);
-        all_is_applied && fetched.queue_is_empty && fetched.next >= end
+        progress.is_some_and(|progress| progress.is_through(end, fetched))
     }
 
     /// The lags, by topic and partition. `fetched` tells the partitions of a topic.
@@ -112,14 +111,17 @@ impl LagBook {
 }
 
 impl Progress {
+    /// Offsets without a message are fetched over and never given.
+    fn is_through(&self, end: i64, fetched: FetchState) -> bool {
+        self.position >= self.given && fetched.queue_is_empty && fetched.next >= end
+    }
+
     fn lag(&self, now_us: i64, fetched: Option<FetchState>) -> (u64, Option<f64>) {
         let mut end = self.given;
-        if let Some(fetched) = fetched {
-            // Offsets without a message (marks of transactions) are fetched over and never given.
-            let all_is_given = fetched.next >= fetched.end && self.position >= self.given;
-            if !all_is_given {
-                end = end.max(fetched.end);
-            }
+        if let Some(fetched) = fetched
+            && !self.is_through(fetched.end, fetched)
+        {
+            end = end.max(fetched.end);
         }
         let messages = u64::try_from(end - self.position).unwrap_or(0);
         if messages == 0 {

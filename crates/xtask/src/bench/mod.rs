@@ -9,6 +9,7 @@ mod fleet;
 mod latency;
 mod load;
 mod memory;
+mod page;
 mod process;
 mod run_sink;
 mod sink;

@@ -8,14 +8,14 @@
 
 use super::figures::median;
 use super::fleet::{Numbers, Shape};
+use super::page;
 use super::process::Running;
 use crate::interrupt;
 use crate::run::command;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -199,10 +199,7 @@ fn drain(program: &Path, brokers: &str, state: &Path) -> anyhow::Result<f64> {
 
 /// What the agent's page says of acknowledged batches.
 fn published(port: u16) -> Option<u64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page).ok()?;
+    let page = page::metrics(port).ok()?;
     number(&page, "tidegauge_agent_published_batches_total ")
 }
 

@@ -1,10 +1,9 @@
 //! Debian's node_exporter, as another program that measures a host.
 
+use super::super::page;
 use super::super::process::Running;
 use crate::run::command;
-use anyhow::{Context, ensure};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use anyhow::Context;
 use std::process::Stdio;
 use std::time::Duration;
 use tidegauge_testkit::eventually;
@@ -48,16 +47,8 @@ impl Exporter {
 
     /// The number of samples that it answers.
     pub(super) fn scrape(&self) -> anyhow::Result<u64> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).context("connect")?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        stream
-            .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
-            .context("ask")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).context("read metrics")?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
-        ensure!(head.contains(" 200 "), "node_exporter answered {head}");
-        Ok(samples(body))
+        let page = page::metrics(self.port).context("scrape node_exporter")?;
+        Ok(samples(&page))
     }
 }
 
