@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! collection task ─┐ Gathered
-//! check tasks ─────┴──────────> run ──> Writer (blocking) ──> spool, notify
+//! check tasks ─────┼──────────> run ──> Writer (blocking) ──> spool, notify
+//! listeners ───────┘ Handed
 //! ```
-//! One collection is one batch, with the results of checks that came since the batch before.
-//! Results of checks wait at most [`GATHER`] for others. It never publishes and never reads the
+//! One collection is one batch, with the results of checks and the points of listeners that came
+//! since the batch before. These wait at most [`GATHER`] for others, and no longer than
+//! [`GATHER_AWAITED`] where an application waits for its answer. It never publishes and never reads the
 //! spool.
 
 use crate::collectors::{CollectorContext, CollectorEntry};
+use crate::listeners::{self, Handed, ListenerFigures, ListenerSettings, OpenedListener, Room};
 use crate::probes::{Check, ProbeContext};
 use crate::runners::{CollectorFailure, Runners};
 use crate::schedule::{ClockWatch, Ticks, phase};
@@ -20,16 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{Clock, Point};
 use tidegauge_spool::Spool;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long the result of a check waits for others before it goes into the spool.
 const GATHER: Duration = Duration::from_millis(100);
+/// The same for points whose sender waits until they are stored.
+const GATHER_AWAITED: Duration = Duration::from_millis(10);
 /// A batch is written early when it has so many points.
 const MAX_POINTS_GATHERED: usize = 10_000;
-/// How long a stop waits for the tasks of collectors and checks.
+/// How long a stop waits for the tasks of collectors and checks, and for listeners.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 enum Gathered {
@@ -59,6 +64,7 @@ pub async fn run(
         .iter()
         .map(|check| Check::new(check.clone(), &context));
     let checks = checks.collect::<Result<Vec<_>, _>>()?;
+    let opened = listeners::open(&settings.listeners)?;
     let runners = Runners::start(&settings.collectors, &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
     writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
@@ -85,13 +91,19 @@ pub async fn run(
         tracker.spawn(tasks.clone().check(check, phase));
     }
     let stop = tasks.stop.clone();
+    let (handed, figures) = tasks.listen(opened, &settings.listeners, &tracker);
     if !settings.collectors.is_empty() {
         tracker.spawn(tasks.collect(runners, settings));
     } else {
         drop(tasks);
     }
     tracker.close();
-    let written = write_gathered(gathered, writer, &*clock, &appended).await;
+    let sources = Sources {
+        gathered,
+        handed,
+        listeners: figures,
+    };
+    let written = write_gathered(sources, writer, &*clock, &appended).await;
     stop.cancel();
     if tokio::time::timeout(STOP_DEADLINE, tracker.wait())
         .await
@@ -104,13 +116,14 @@ pub async fn run(
 
 /// Writes what is gathered, until all tasks have ended.
 async fn write_gathered(
-    mut gathered: mpsc::Receiver<Gathered>,
+    mut sources: Sources,
     mut writer: Writer,
     clock: &dyn Clock,
     appended: &Notify,
 ) -> Result<(), AgentError> {
     let mut watch = ClockWatch::new(clock);
     let mut points = Vec::new();
+    let mut awaited = Awaited::default();
     let mut due: Option<Instant> = None;
     loop {
         let wait = async {
@@ -119,26 +132,40 @@ async fn write_gathered(
                 None => std::future::pending().await,
             }
         };
+        let mut patience = GATHER;
         let (ended, collection) = tokio::select! {
             biased;
             () = wait => (false, false),
-            next = gathered.recv() => match next {
-                Some(Gathered::Check(point)) => {
-                    points.push(point);
-                    due.get_or_insert_with(|| Instant::now() + GATHER);
+            next = sources.next() => match next {
+                Some(Next::Gathered(Gathered::Collection(found))) => {
+                    points.extend(found);
+                    let now_us = clock.now_us();
+                    points.extend(sources.listeners.iter().map(|figures| figures.point(now_us)));
+                    (false, true)
+                }
+                Some(next) => {
+                    match next {
+                        Next::Gathered(Gathered::Collection(_)) => {}
+                        Next::Gathered(Gathered::Check(point)) => points.push(point),
+                        Next::Handed(handed) => {
+                            if handed.stored.is_some() {
+                                patience = GATHER_AWAITED;
+                            }
+                            points.extend(awaited.take(handed));
+                        }
+                    }
+                    let latest = Instant::now() + patience;
+                    due = Some(due.map_or(latest, |due| due.min(latest)));
                     if points.len() < MAX_POINTS_GATHERED {
                         continue;
                     }
                     (false, false)
                 }
-                Some(Gathered::Collection(found)) => {
-                    points.extend(found);
-                    (false, true)
-                }
                 None => (true, false),
             },
         };
         due = None;
+        let awaited = std::mem::take(&mut awaited);
         if !points.is_empty() {
             let jump_us = watch.jump_us(clock);
             if let Some(jump_us) = jump_us {
@@ -148,7 +175,7 @@ async fn write_gathered(
             let points = std::mem::take(&mut points);
             writer = blocking(writer, move |writer| {
                 writer.epoch_due |= jump_us.is_some();
-                writer.write(points, collection);
+                awaited.tell(writer.write(points, collection));
                 Ok(())
             })
             .await?;
@@ -156,6 +183,52 @@ async fn write_gathered(
         }
         if ended {
             return Ok(());
+        }
+    }
+}
+
+/// Where points come from.
+struct Sources {
+    gathered: mpsc::Receiver<Gathered>,
+    handed: mpsc::Receiver<Handed>,
+    /// What the listeners say of themselves, with every collection.
+    listeners: Vec<Arc<ListenerFigures>>,
+}
+
+enum Next {
+    Gathered(Gathered),
+    Handed(Handed),
+}
+
+impl Sources {
+    /// What comes next; `None` when all tasks have ended.
+    async fn next(&mut self) -> Option<Next> {
+        tokio::select! {
+            Some(next) = self.gathered.recv() => Some(Next::Gathered(next)),
+            Some(next) = self.handed.recv() => Some(Next::Handed(next)),
+            else => None,
+        }
+    }
+}
+
+/// What to do when the points of listeners are in the spool: make room, tell who waits.
+#[derive(Default)]
+struct Awaited {
+    waiting: Vec<OwnedSemaphorePermit>,
+    stored: Vec<oneshot::Sender<bool>>,
+}
+
+impl Awaited {
+    fn take(&mut self, handed: Handed) -> Vec<Point> {
+        self.waiting.push(handed.waiting);
+        self.stored.extend(handed.stored);
+        handed.points
+    }
+
+    fn tell(self, stored: bool) {
+        for waits in self.stored {
+            // Who waited may have gone.
+            waits.send(stored).ok();
         }
     }
 }
@@ -185,6 +258,40 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// Runs the listeners; what they hand on comes out of the channel.
+    fn listen(
+        &self,
+        opened: Vec<OpenedListener>,
+        settings: &ListenerSettings,
+        tracker: &TaskTracker,
+    ) -> (mpsc::Receiver<Handed>, Vec<Arc<ListenerFigures>>) {
+        let (room, handed) = Room::new(Arc::clone(&self.clock));
+        let mut figures = Vec::with_capacity(opened.len());
+        for opened in opened {
+            let intake = room.intake(&opened, &settings.limits);
+            figures.push(intake.figures());
+            for address in opened.addresses {
+                tracing::info!(listener = opened.name, address, "listening");
+                let listening = (opened.name.clone(), address);
+                self.status
+                    .update(|figures| figures.listening.push(listening));
+            }
+            let (name, stop) = (opened.name, self.stop.clone());
+            tracker.spawn(async move {
+                let run = opened.listener.run(intake, stop.clone());
+                let too_long = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(STOP_DEADLINE).await;
+                };
+                tokio::select! {
+                    () = run => {}
+                    () = too_long => tracing::warn!(listener = name, "did not stop in time"),
+                }
+            });
+        }
+        (handed, figures)
+    }
+
     /// Runs the collectors on their interval.
     async fn collect(self, mut runners: Runners, settings: CollectSettings) {
         let phase = match settings.first_at_once {

@@ -82,6 +82,17 @@ pub enum AgentError {
         #[source]
         source: KafkaError,
     },
+    /// An address or a path that a listener cannot listen on.
+    #[error("listening on {address} (setting {key}); is another program listening there?")]
+    Listen {
+        /// The setting's key.
+        key: &'static str,
+        /// The address.
+        address: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// A thread of the agent ended without its result, which is a defect.
     #[error("the {task} ended without a result")]
     TaskDied {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! collectors ─┐
-//! probes ─────┴─> collect ─> spool ─> publish ─> Kafka
+//! probes ─────┼─> collect ─> spool ─> publish ─> Kafka
+//! listeners ──┘
 //! ```
 //! The two halves, [`collect::run`] and [`publish::run`], share the spool and nothing else: either
 //! may stand still without holding up the other, until the spool is full. Roots, clock, spool and
@@ -13,6 +14,7 @@ pub mod collect;
 pub mod collectors;
 mod error;
 pub mod identity;
+pub mod listeners;
 mod own;
 pub mod probes;
 pub mod publish;

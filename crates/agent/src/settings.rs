@@ -3,6 +3,7 @@
 
 use crate::AgentError;
 use crate::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
+use crate::listeners::ListenerSettings;
 use crate::probes::CheckSettings;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct CollectSettings {
     pub collectors: Vec<&'static CollectorEntry>,
     /// The targets to check.
     pub checks: Vec<CheckSettings>,
+    /// What takes points from applications.
+    pub listeners: ListenerSettings,
     /// How often the collectors run, all together: their points are one batch.
     pub interval: Duration,
     /// How long a collection waits for its collectors; by default 0.8 of the interval, but at most
@@ -54,6 +57,7 @@ impl CollectSettings {
             context: context.into(),
             collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
             checks: Vec::new(),
+            listeners: ListenerSettings::default(),
             interval: Duration::from_secs(10),
             deadline: None,
             first_at_once: false,

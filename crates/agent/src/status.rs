@@ -31,6 +31,8 @@ pub struct AgentFigures {
     pub left_out_values: u64,
     /// What waits in the spool.
     pub spool: SpoolFigures,
+    /// Where listeners listen: their names and their addresses.
+    pub listening: Vec<(String, String)>,
     /// How publishing goes.
     pub publish: PublishState,
     /// Batches that the broker has acknowledged since the start.
@@ -97,6 +99,8 @@ pub const METRICS: &[Metric] = &[
     M::counter("tidegauge_agent_missed_ticks_total", &[], "Collections and checks that were due and not begun."),
     M::counter("tidegauge_agent_collector_failures_total", &["collector", "reason"], "Collector runs that failed, by collector and reason."),
     M::counter("tidegauge_agent_checks_total", &["reason"], "Checks that ended, by reason."),
+    M::counter("tidegauge_agent_listener_points_total", &["listener"], "Points of applications that a listener accepted."),
+    M::counter("tidegauge_agent_listener_refused_total", &["listener", "reason"], "What a listener refused: points, lines or requests, by reason."),
     M::counter("tidegauge_agent_clock_jumps_total", &[], "Jumps of the wall clock that were noticed."),
     M::counter("tidegauge_agent_points_total", &[], "Points that went into the spool."),
     M::counter("tidegauge_agent_batches_total", &[], "Batches that went into the spool."),

@@ -74,8 +74,8 @@ impl Writer {
     }
 
     /// Appends points as one batch, or several if they are too many for one message; with a point
-    /// of the measurement `agent` if `with_own`.
-    pub fn write(&mut self, mut points: Vec<Point>, with_own: bool) {
+    /// of the measurement `agent` if `with_own`. Whether all of it is in the spool.
+    pub fn write(&mut self, mut points: Vec<Point>, with_own: bool) -> bool {
         let began = Instant::now();
         if self.epoch_due {
             match self.spool.begin_epoch(self.clock.now_us()) {
@@ -105,6 +105,7 @@ impl Writer {
         };
         let mut splitter = Splitter::new(self.encoding, self.max_message_bytes, collection);
         let mut untold = drops.iter();
+        let mut stored = true;
         loop {
             let (epoch, sequence) = self.spool.next();
             let origin = Origin {
@@ -119,7 +120,8 @@ impl Writer {
                         .drops
                         .checked_sub(1)
                         .and_then(|last| untold.nth(last));
-                    self.append(epoch, sequence, message.points, told.map(|drop| drop.id));
+                    stored &=
+                        self.append(epoch, sequence, message.points, told.map(|drop| drop.id));
                 }
                 Some(Err(oversized)) => {
                     let values = oversized
@@ -132,6 +134,7 @@ impl Writer {
             }
         }
         metrics::histogram!("tidegauge_agent_append_duration_seconds").record(began.elapsed());
+        stored
     }
 
     fn append(
@@ -140,7 +143,7 @@ impl Writer {
         sequence: u64,
         points: usize,
         tells_drops_through: Option<i64>,
-    ) {
+    ) -> bool {
         let batch = NewBatch {
             epoch,
             sequence,
@@ -160,6 +163,7 @@ impl Writer {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the spool takes batches again");
                 }
+                true
             }
             Err(error) => {
                 self.failed("appending to the spool", &error);
@@ -169,6 +173,7 @@ impl Writer {
                 };
                 self.count_dropped(drop_reason(cause), 1);
                 self.spool.note_unstored(cause);
+                false
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A point: one measurement of one series at one time, all its fields together.
 
-use crate::{Name, Value};
+use crate::{Kind, Name, Value};
 use std::borrow::Cow;
 
 /// A tag: text that identifies the series.
@@ -21,6 +21,7 @@ pub struct Point {
     tags: Tags,
     fields: Vec<Field>,
     left_out: u32,
+    kind: Kind,
 }
 
 impl Point {
@@ -33,7 +34,26 @@ impl Point {
             tags: Vec::new(),
             fields: Vec::new(),
             left_out: 0,
+            kind: Kind::Gauge,
         }
+    }
+
+    /// The kind of its measurement, for one that is not in the catalog; by default a gauge.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The kind of its measurement, unless the catalog says another.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Gives the measurement another name.
+    pub fn rename(&mut self, measurement: Name) {
+        self.measurement = measurement;
     }
 
     /// Adds a tag; of two with one name the later stays.

@@ -25,5 +25,5 @@ pub use encoding::{
     header_value_of,
 };
 pub use error::{DecodeError, Place};
-pub use foreign::{DecodeContext, ForeignSettings, TimeUnit};
+pub use foreign::{DecodeContext, ForeignSettings, TimeUnit, clean_name};
 pub use split::{Collection, Message, Oversized, Splitter};

@@ -29,6 +29,25 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
         ],
     },
     MeasurementEntry {
+        name: "listener",
+        kind: Kind::Gauge,
+        description: "What one listener took from applications. Counters begin at the agent's start.",
+        tags: &[tag("listener", "The name of the listener.")],
+        fields: &[
+            counter("accepted_points", "points", "Points that it accepted."),
+            counter(
+                "refused_points",
+                "points",
+                "Points, lines or requests that it refused; /metrics has them by reason.",
+            ),
+            text(
+                "reason",
+                "Why it refused something last; absent when nothing was refused since the point before.",
+            ),
+            text("detail", "What was wrong with it, for a person."),
+        ],
+    },
+    MeasurementEntry {
         name: "agent",
         kind: Kind::Gauge,
         description: "The agent that sends the measurements. Counters begin at its start.",

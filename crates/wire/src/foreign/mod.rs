@@ -6,7 +6,15 @@
 pub(crate) mod names;
 pub(crate) mod points;
 
-use tidegauge_model::Host;
+use tidegauge_model::{Host, Name};
+
+/// A name of another program in our pattern, by the rules of `docs/wire-format.md`; `None` for one of
+/// which nothing is left.
+#[must_use]
+pub fn clean_name(foreign: &str) -> Option<Name> {
+    let ours = names::name(foreign.into()).ok()?;
+    Name::new(&ours).ok()
+}
 
 /// How messages of foreign encodings are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

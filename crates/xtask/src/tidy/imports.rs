@@ -16,6 +16,7 @@ const AGENT_SEAMS: &[(&str, &[&str])] = &[
         "crates/agent/src/probes/",
         &["crate::roots", "crate::probes"],
     ),
+    ("crates/agent/src/listeners/", &["crate::listeners"]),
 ];
 
 /// Collectors and probes import the model, their parent and the roots; no schedule, no spool. The
@@ -32,7 +33,10 @@ pub(super) fn agent(sources: &Sources) -> anyhow::Result<Findings> {
                     }
                 }
                 for path in paths_from(code, "tidegauge_") {
-                    if !is_within(path, "tidegauge_model") {
+                    // Listeners read what others send, as the sink does.
+                    let reads =
+                        folder.ends_with("/listeners/") && is_within(path, "tidegauge_wire");
+                    if !reads && !is_within(path, "tidegauge_model") {
                         findings.push(format!("{}:{line} names {path}", source.path));
                     }
                 }
@@ -153,7 +157,11 @@ fn modules_of_table(source: &Source, table: &str) -> BTreeSet<String> {
 fn paths_from<'a>(code: &'a str, start: &str) -> Vec<&'a str> {
     let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     code.match_indices(start)
-        .filter(|(position, _)| !code[..*position].ends_with(is_path))
+        .filter(|(position, _)| {
+            // In quotes it is the name of a number of /metrics.
+            let before = &code[..*position];
+            !before.ends_with(is_path) && !before.ends_with('"')
+        })
         .map(|(position, _)| {
             let rest = &code[position..];
             let end = rest.find(|letter| !is_path(letter)).unwrap_or(rest.len());

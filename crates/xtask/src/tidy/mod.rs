@@ -29,7 +29,7 @@ const RULES: &[Rule] = &[
         check: arrows::architecture_names,
     },
     Rule {
-        name: "collectors and probes import their seam only (A1)",
+        name: "collectors, probes and listeners import their seam only (A1)",
         check: imports::agent,
     },
     Rule {

@@ -1,0 +1,183 @@
+//! Listeners: each takes points from applications and hands them on.
+//!
+//! ```text
+//! sockets, files, programs ──> Listener ──> Intake (limits, room) ──> batch of the agent's host
+//!                                              └── Receipt <── stored in the spool ──┘
+//! ```
+//! A listener reads what applications send and makes points of it; it knows no spool and no
+//! schedule. [`Intake`] keeps the limits that all share (D14) and says what became of the points.
+//! Sockets are bound when a listener is opened, so that a taken port is an error of the start. A
+//! new listener is one file here, one row in [`LISTENERS`] and its part of [`ListenerSettings`].
+
+mod figures;
+mod gate;
+mod intake;
+mod refusal;
+
+use crate::AgentError;
+use async_trait::async_trait;
+pub use figures::ListenerFigures;
+pub(crate) use intake::Handed;
+pub use intake::{Intake, Receipt, Refused};
+pub use refusal::Refusal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tidegauge_model::{Clock, Name};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// So many points wait for the spool at most, those of all listeners together.
+const MOST_WAITING_POINTS: usize = 50_000;
+/// So many messages, because each is one allocation at least.
+const MOST_WAITING_MESSAGES: usize = 1_024;
+
+/// One listener with its settings, its sockets bound.
+#[async_trait]
+pub trait Listener: Send {
+    /// Takes points until `cancel`, then hands on what it holds and returns, within a second. It
+    /// owns what it spawns: nothing of it goes on when this future is dropped.
+    async fn run(self: Box<Self>, intake: Intake, cancel: CancellationToken);
+}
+
+/// A row of [`LISTENERS`].
+pub struct ListenerEntry {
+    /// The name, as in the file's name and the settings' section.
+    pub name: &'static str,
+    /// The built-in measurement that it tells of itself, beside those of the applications.
+    pub measurement: Option<Name>,
+    /// What it does, one sentence for help and documentation.
+    pub description: &'static str,
+    /// Makes those that the settings ask for, none if they do not.
+    pub open: fn(&ListenerSettings) -> Result<Vec<OpenedListener>, AgentError>,
+}
+
+/// All listeners.
+pub const LISTENERS: &[ListenerEntry] = &[];
+
+/// A listener that can run.
+pub struct OpenedListener {
+    /// Its name: the tag `listener`, and the label in `/metrics`. That of its row, or with a name
+    /// of its own behind it where there may be several: `prometheus_node`.
+    pub name: String,
+    /// Where it listens, for logs and tests; empty if it fetches.
+    pub addresses: Vec<String>,
+    /// Put before the names of all measurements, with `_` between them.
+    pub prefix: Option<Name>,
+    /// What runs.
+    pub listener: Box<dyn Listener>,
+}
+
+/// The listeners that are asked for; by default none.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerSettings {
+    /// The limits of each of them.
+    pub limits: ListenerLimits,
+}
+
+/// Limits on what one listener accepts; all are inclusive. What exceeds one is refused and counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Measurements: each is a table.
+    pub measurements: usize,
+    /// Fields of one measurement.
+    pub fields_per_measurement: usize,
+    /// Series that were there in the last hour or two.
+    pub series: usize,
+    /// Tags of one point.
+    pub tags_per_point: usize,
+    /// Bytes of one tag's text.
+    pub tag_bytes: usize,
+    /// Bytes of one text value.
+    pub text_bytes: usize,
+    /// Bytes of one message, decompressed.
+    pub message_bytes: usize,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            measurements: 300,
+            fields_per_measurement: 200,
+            series: 10_000,
+            tags_per_point: 32,
+            tag_bytes: 1_024,
+            text_bytes: 16_384,
+            message_bytes: 10 * 1_024 * 1_024,
+        }
+    }
+}
+
+/// Opens all listeners that the settings ask for.
+///
+/// # Errors
+/// When a setting cannot be used or an address is taken.
+pub(crate) fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+    let mut opened: Vec<OpenedListener> = Vec::new();
+    for entry in LISTENERS {
+        opened.extend((entry.open)(settings)?);
+    }
+    let mut names: Vec<&str> = opened.iter().map(|one| one.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let problem = format!("two have the name {:?}; give one another name", twice[0]);
+        return Err(AgentError::Setting {
+            key: "listeners",
+            problem,
+        });
+    }
+    Ok(opened)
+}
+
+/// The room that all listeners of an agent share on their way to the spool.
+pub(crate) struct Room {
+    sender: mpsc::Sender<Handed>,
+    waiting: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Room {
+    /// The room, and the end where the points come out. When it is full, listeners that can wait
+    /// wait; others refuse what comes, with the reason `queue_full`.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<Handed>) {
+        let (sender, handed) = mpsc::channel(MOST_WAITING_MESSAGES);
+        let room = Self {
+            sender,
+            waiting: Arc::new(Semaphore::new(MOST_WAITING_POINTS)),
+            clock,
+        };
+        (room, handed)
+    }
+
+    /// The intake of one listener.
+    pub(crate) fn intake(&self, opened: &OpenedListener, limits: &ListenerLimits) -> Intake {
+        Intake::new(self, opened, limits)
+    }
+}
+
+/// Refuses to listen to others in the open: an address that is not loopback needs a token, or that
+/// the settings say so for this very listener.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the first listener with a socket is the next change"
+    )
+)]
+fn check_address(
+    key: &'static str,
+    address: SocketAddr,
+    has_token: bool,
+    allow_insecure: bool,
+) -> Result<(), AgentError> {
+    if address.ip().is_loopback() || has_token || allow_insecure {
+        return Ok(());
+    }
+    let problem = format!(
+        "{address} can be reached from other hosts, and whoever reaches it could write; \
+         set a token where there is one, or allow_insecure = true in the same section"
+    );
+    Err(AgentError::Setting { key, problem })
+}
+
+#[cfg(test)]
+mod tests;
