@@ -23,7 +23,9 @@ use crate::KafkaError;
 use crate::error::is_unknown_topic;
 
 /// Longest sleep while nothing happens; also how late a wish of the owner may be followed.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(20);
+/// Longest sleep while the group is being left.
+const LEAVE_POLL: Duration = Duration::from_millis(2);
 /// How often a full channel is looked at.
 const FULL_POLL: Duration = Duration::from_millis(5);
 /// Sleep between polls while everything is paused.
@@ -406,8 +408,15 @@ impl Worker {
                 drop(client.poll(POLL));
             }
         }
-        // Closes: revokes all partitions, leaves the group, and waits for both.
-        drop(client);
+        // Revokes all partitions and leaves the group. Dropping the client would do the same, but
+        // looks only every 100 ms whether it is done.
+        if let Err(error) = client.close_queue() {
+            tracing::debug!(%error, "leaving the group");
+        } else {
+            while !client.closed() {
+                drop(client.poll(LEAVE_POLL));
+            }
+        }
     }
 }
 

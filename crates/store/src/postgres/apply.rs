@@ -12,7 +12,7 @@ use super::connect::Session;
 use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
 use super::dead_letters;
 use super::errors::{self, During};
-use super::partitions::{self, Leaf, Partitions, State};
+use super::partitions::{self, Leaf, Partitions, State, Wanted};
 use super::staging::{self, Repeats};
 use super::values::{Time, data_table, quoted, wire_time};
 use crate::phases::Phases;
@@ -124,21 +124,35 @@ impl Applier {
         session: &mut Session,
         step: &'a Step,
     ) -> Result<Vec<Portion<'a>>, StoreError> {
+        let spans = step
+            .blocks
+            .iter()
+            .filter_map(|block| Some((block, block.times_us()?)));
+        let spans: Vec<_> = spans.collect();
+        // The partitions of a beginning are made all at once.
+        let mut wanted = Vec::new();
+        for (block, times) in &spans {
+            let (measurement, time_us) = (block.measurement(), *times.start());
+            if self.partitions.find(measurement.id, time_us).is_none() {
+                wanted.push(wanted_leaf(block, time_us)?);
+            }
+        }
+        if !wanted.is_empty() {
+            self.partitions.require(session, &wanted).await?;
+        }
         let mut portions = Vec::new();
-        for block in step.blocks.iter().filter(|block| !block.is_empty()) {
+        for (block, times) in spans {
             let measurement = block.measurement();
             let order = block.sorted();
             // Nearly always all rows are of one day.
-            if let Some(times) = block.times_us() {
-                let leaf = self.leaf(session, block, *times.start()).await?;
-                if *times.end() < leaf.to_us {
-                    portions.push(Portion {
-                        block,
-                        leaf,
-                        rows: order,
-                    });
-                    continue;
-                }
+            let leaf = self.leaf(session, block, *times.start()).await?;
+            if *times.end() < leaf.to_us {
+                portions.push(Portion {
+                    block,
+                    leaf,
+                    rows: order,
+                });
+                continue;
             }
             let mut by_leaf: BTreeMap<i64, Portion<'a>> = BTreeMap::new();
             let mut current: Option<(i64, i64)> = None;
@@ -183,9 +197,8 @@ impl Applier {
         if let Some(leaf) = self.partitions.find(measurement.id, time_us) {
             return Ok(leaf.clone());
         }
-        wire_time(time_us).ok_or_else(time_out_of_range)?;
-        let key = (measurement.id, measurement.name.as_str());
-        self.partitions.require(session, key, time_us).await?;
+        let wanted = wanted_leaf(block, time_us)?;
+        self.partitions.require(session, &[wanted]).await?;
         let leaf = self.partitions.find(measurement.id, time_us);
         leaf.cloned().ok_or_else(partitions::vanished)
     }
@@ -286,6 +299,17 @@ impl Applier {
         send(&mut self.encoder, session, &sql, block, &rows, &plan).await?;
         staging::insert(session, block, &plan, &rows, repeats).await
     }
+}
+
+/// The partition that a row of the block needs.
+fn wanted_leaf(block: &RowBlock, time_us: i64) -> Result<Wanted<'_>, StoreError> {
+    wire_time(time_us).ok_or_else(time_out_of_range)?;
+    let measurement = block.measurement();
+    Ok(Wanted {
+        measurement: measurement.id,
+        name: &measurement.name,
+        time_us,
+    })
 }
 
 /// BEGIN and all that decides whether the step may be written, in one round trip. `Some`: it may

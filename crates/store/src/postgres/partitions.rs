@@ -63,6 +63,17 @@ impl State {
     }
 }
 
+/// A measurement and a time whose partition is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The measurement.
+    pub(super) measurement: i32,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// A time in the partition.
+    pub(super) time_us: i64,
+}
+
 /// What is known of partitions, and which of them wait for housekeeping.
 #[derive(Debug, Default)]
 pub(super) struct Partitions {
@@ -97,25 +108,50 @@ impl Partitions {
         }
     }
 
-    /// Makes the partition of a time known, and makes it if it is not there; gives up its settling
-    /// if that is under way.
+    /// Makes partitions of times known, and makes those that are not there, all in one transaction;
+    /// gives up their settling if that is under way.
     pub(super) async fn require(
         &mut self,
         session: &mut Session,
-        (measurement, name): (i32, &str),
-        time_us: i64,
+        wanted: &[Wanted<'_>],
     ) -> Result<(), StoreError> {
-        self.load(session, measurement).await?;
-        if let Some(leaf) = self.find_in_any_state(measurement, time_us) {
-            if leaf.state == State::Settling {
-                settle::interrupt(session, name).await?;
-                self.load(session, measurement).await?;
+        self.load(session, wanted).await?;
+        let mut missing = Vec::new();
+        let mut interrupted = false;
+        for &wanted in wanted {
+            match self.find_in_any_state(wanted.measurement, wanted.time_us) {
+                None => missing.push(wanted),
+                Some(leaf) if leaf.state == State::Settling => {
+                    settle::interrupt(session, wanted.name).await?;
+                    interrupted = true;
+                }
+                Some(_) => {}
             }
-            return Ok(());
         }
-        let doing = format!("making a partition of {name}");
-        if !session.manages_schema {
-            let (table, time) = (data_table(name), time_literal(time_us));
+        if interrupted {
+            self.load(session, wanted).await?;
+        }
+        match missing.as_slice() {
+            [] => Ok(()),
+            missing => self.make(session, missing).await,
+        }
+    }
+
+    async fn make(
+        &mut self,
+        session: &mut Session,
+        missing: &[Wanted<'_>],
+    ) -> Result<(), StoreError> {
+        let doing = match missing {
+            [one] => format!("making a partition of {}", one.name),
+            all => format!(
+                "making {} partitions, of {} and others",
+                all.len(),
+                all[0].name
+            ),
+        };
+        if let (false, Some(first)) = (session.manages_schema, missing.first()) {
+            let (table, time) = (data_table(first.name), time_literal(first.time_us));
             return Err(errors::unexpected(
                 doing,
                 format!(
@@ -126,31 +162,44 @@ impl Partitions {
         }
         begin_schema_change(session, &doing).await?;
         // Another writer may have been first.
-        self.load(session, measurement).await?;
-        if self.find_in_any_state(measurement, time_us).is_some() {
+        self.load(session, missing).await?;
+        let mut made = Vec::new();
+        for wanted in missing {
+            if self
+                .find_in_any_state(wanted.measurement, wanted.time_us)
+                .is_none()
+            {
+                let leaf = self.free_range(wanted.measurement, wanted.time_us);
+                create(session, &doing, wanted.name, &leaf).await?;
+                made.push(leaf.name.clone());
+                let leaves = self.known.entry(wanted.measurement).or_default();
+                leaves.insert(leaf.from_us, leaf);
+            }
+        }
+        if made.is_empty() {
             return session.rollback().await;
         }
-        let leaf = self.free_range(measurement, time_us);
-        create(session, &doing, name, &leaf).await?;
         commit_schema_change(session, &doing).await?;
-        tracing::debug!(
-            measurement = name,
-            partition = leaf.name,
-            "made a partition"
-        );
-        let leaves = self.known.entry(measurement).or_default();
-        leaves.insert(leaf.from_us, leaf);
+        tracing::debug!(partitions = ?made, "made partitions");
         Ok(())
     }
 
-    async fn load(&mut self, session: &mut Session, measurement: i32) -> Result<(), StoreError> {
-        let sql = "select name, from_time, to_time, state from partition
-                   where measurement_id = $1";
+    async fn load(
+        &mut self,
+        session: &mut Session,
+        wanted: &[Wanted<'_>],
+    ) -> Result<(), StoreError> {
+        let measurements: Vec<i32> = wanted.iter().map(|wanted| wanted.measurement).collect();
+        let sql = "select name, from_time, to_time, state, measurement_id from partition
+                   where measurement_id = any($1)";
         let rows = session
-            .query("reading the partitions", sql, &[&measurement])
+            .query("reading the partitions", sql, &[&measurements])
             .await?;
-        let leaves = rows.iter().map(|row| {
-            let from_us = row.get::<_, Time>(1).0;
+        for measurement in measurements {
+            self.known.insert(measurement, BTreeMap::new());
+        }
+        for row in &rows {
+            let (from_us, measurement) = (row.get::<_, Time>(1).0, row.get(4));
             let leaf = Leaf {
                 measurement,
                 name: row.get(0),
@@ -158,9 +207,11 @@ impl Partitions {
                 to_us: row.get::<_, Time>(2).0,
                 state: State::parse(row.get(3)),
             };
-            (from_us, leaf)
-        });
-        self.known.insert(measurement, leaves.collect());
+            self.known
+                .entry(measurement)
+                .or_default()
+                .insert(from_us, leaf);
+        }
         Ok(())
     }
 
@@ -204,14 +255,15 @@ impl Partitions {
                        and not exists (select from partition p where p.measurement_id = m.id
                                        and p.from_time <= now() + interval '1 day'
                                        and p.to_time > now() + interval '1 day')";
-            for row in session
-                .query("looking for partitions to make", sql, &[])
-                .await?
-            {
-                let measurement = (row.get(0), row.get::<_, &str>(1));
-                let tomorrow: Time = row.get(2);
-                self.require(session, measurement, tomorrow.0).await?;
-            }
+            let doing = "looking for partitions to make";
+            let rows = session.query(doing, sql, &[]).await?;
+            let tomorrow = rows.iter().map(|row| Wanted {
+                measurement: row.get(0),
+                name: row.get(1),
+                time_us: row.get::<_, Time>(2).0,
+            });
+            let tomorrow: Vec<_> = tomorrow.collect();
+            self.require(session, &tomorrow).await?;
             super::schema::refresh_views(session).await?;
             self.made_ahead = Some(Instant::now());
         }

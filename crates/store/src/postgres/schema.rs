@@ -1,8 +1,8 @@
 //! Measurements: their rows in the bookkeeping, their tables, columns and views.
 //!
-//! Everything here is outside of any step, by one owner at a time and with short waits (D9). One
-//! measurement is one transaction that alters one table, so that steps, which touch many, cannot
-//! deadlock with it; a view that is there already is changed in another.
+//! Everything here is outside of any step, by one owner at a time and with short waits (D9). A
+//! transaction alters one table at most, so that steps, which touch many, cannot deadlock with it; a
+//! view that is there already is changed in another. Tables that nobody has yet are made all in one.
 
 use super::connect::Session;
 use super::errors;
@@ -50,20 +50,24 @@ pub(super) async fn ensure(
 ) -> Result<(), StoreError> {
     let names: Vec<&str> = needs.keys().copied().collect();
     let mut stored = load(session, &names).await?;
+    let is_new = |name: &str| !stored.contains_key(name) && refused_name(name).is_none();
+    let mut new = needs.clone();
+    new.retain(|name, _| is_new(name));
+    if session.manages_schema && !new.is_empty() {
+        create(session, &new, &catalog.limits).await?;
+        stored = load(session, &names).await?;
+    }
     for (&name, &need) in needs {
-        if Name::check(name).is_err() {
-            catalog.learn_measurement(name.to_owned(), Err(Reason::BadName));
-            continue;
-        }
-        if catalog::is_reserved_measurement(name) {
-            catalog.learn_measurement(name.to_owned(), Err(Reason::ReservedName));
+        if let Some(reason) = refused_name(name) {
+            catalog.learn_measurement(name.to_owned(), Err(reason));
             continue;
         }
         let limits = &catalog.limits;
         let known = match stored.remove(name) {
             Some(known) if suffices(&known, need, limits) => Some(known),
             known if !session.manages_schema => adopt(session, name, need, known).await?,
-            _ => make(session, name, need, limits).await?,
+            Some(_) => Some(extend(session, name, need, limits).await?),
+            None => None,
         };
         let Some(known) = known else {
             let reason = match session.manages_schema {
@@ -95,6 +99,17 @@ pub(super) async fn ensure(
         catalog.learn_measurement(name.to_owned(), Ok(Arc::new(measurement)));
     }
     Ok(())
+}
+
+/// Why no measurement can have this name.
+fn refused_name(name: &str) -> Option<Reason> {
+    if Name::check(name).is_err() {
+        Some(Reason::BadName)
+    } else if catalog::is_reserved_measurement(name) {
+        Some(Reason::ReservedName)
+    } else {
+        None
+    }
 }
 
 /// Whether nothing has to be made.
@@ -215,10 +230,7 @@ async fn adopt(
         ));
     }
     if !known.has_tags(need) {
-        let tags: Vec<&String> = need.tags.iter().collect();
-        let insert = "insert into tag (measurement_id, name)
-                      select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
-        session.execute(&doing, insert, &[&known.id, &tags]).await?;
+        add_tags(session, &doing, known.id, need).await?;
         known.tags.extend(need.tags.iter().cloned());
         known.tags.sort();
         known.tags.dedup();
@@ -226,69 +238,92 @@ async fn adopt(
     Ok(Some(known))
 }
 
-/// Makes what is missing of a measurement; `None` when it would be one too many.
-async fn make(
+/// Makes measurements that nobody has, with their tables and views, in one transaction; fewer where
+/// they would be too many.
+async fn create(
+    session: &mut Session,
+    needs: &BTreeMap<&str, &MeasurementNeed>,
+    limits: &Limits,
+) -> Result<(), StoreError> {
+    let names: Vec<&str> = needs.keys().copied().collect();
+    let doing = match names.as_slice() {
+        [name] => format!("making the table of {name}"),
+        names => format!("making {} tables, of {} and others", names.len(), names[0]),
+    };
+    begin_schema_change(session, &doing).await?;
+    // Another writer may have been first.
+    let there = load(session, &names).await?;
+    let count = "select count(*) from measurement";
+    let count: i64 = session.query_one(&doing, count, &[]).await?.get(0);
+    let free = limits
+        .measurements
+        .saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+    let new = needs.iter().filter(|(name, _)| !there.contains_key(**name));
+    let mut made = Vec::new();
+    for (&name, need) in new.take(free) {
+        let id = create_one(session, &doing, name, need.keyed).await?;
+        let (fields, _) = missing_fields(&[], need, limits);
+        if !fields.is_empty() {
+            add_fields(session, &doing, (id, name), 0, fields).await?;
+        }
+        add_tags(session, &doing, id, need).await?;
+        made.push(name);
+    }
+    let mut views = Vec::new();
+    for (name, stored) in load(session, &made).await? {
+        // Nobody holds a view that is not there, so it is made with its table.
+        if stored.view_columns.is_empty() {
+            let fields = stored.field_names();
+            views.push(view::statements(&name, &[], &stored.tags, &fields));
+        }
+    }
+    session.batch(&doing, &views.join(";")).await?;
+    commit_schema_change(session, &doing).await
+}
+
+/// Makes what is missing of a measurement that is there.
+async fn extend(
     session: &mut Session,
     name: &str,
     need: &MeasurementNeed,
     limits: &Limits,
-) -> Result<Option<Stored>, StoreError> {
-    let doing = format!("making the table of {name}");
+) -> Result<Stored, StoreError> {
+    let doing = format!("adding to the table of {name}");
+    let vanished = || errors::unexpected(&doing, "its row has vanished");
     // A partition that is being sorted would hold up a new column until it is done.
     settle::interrupt(session, name).await?;
     begin_schema_change(session, &doing).await?;
     let before = load(session, &[name]).await?.remove(name);
-    let id = match &before {
-        Some(before) => before.id,
-        None => {
-            let count = "select count(*) from measurement";
-            let count: i64 = session.query_one(&doing, count, &[]).await?.get(0);
-            if usize::try_from(count).unwrap_or(usize::MAX) >= limits.measurements {
-                session.rollback().await?;
-                return Ok(None);
-            }
-            create(session, &doing, name).await?
-        }
-    };
-    let fields = before.as_ref().map_or(&[][..], |before| &before.fields);
-    let (missing, _) = missing_fields(fields, need, limits);
+    let before = before.ok_or_else(vanished)?;
+    let (missing, _) = missing_fields(&before.fields, need, limits);
     if !missing.is_empty() {
-        add_fields(session, &doing, (id, name), fields.len(), missing).await?;
+        let begin = before.fields.len();
+        add_fields(session, &doing, (before.id, name), begin, missing).await?;
     }
-    let tags: Vec<&String> = need.tags.iter().collect();
-    let insert = "insert into tag (measurement_id, name)
-                  select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
-    session.execute(&doing, insert, &[&id, &tags]).await?;
-    let stored = load(session, &[name]).await?.remove(name);
-    let mut stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
-    if need.keyed && !stored.keyed {
-        partitions::make_keyed(session, id, name).await?;
-        stored.keyed = true;
-    }
-    if before.is_none() && stored.view_columns.is_empty() {
-        // Nobody holds a view that is not there, so it is made with its table.
-        let fields = stored.field_names();
-        let statements = view::statements(name, &[], &stored.tags, &fields);
-        session.batch(&doing, &statements).await?;
-        commit_schema_change(session, &doing).await?;
-        return Ok(Some(stored));
+    add_tags(session, &doing, before.id, need).await?;
+    if need.keyed && !before.keyed {
+        partitions::make_keyed(session, before.id, name).await?;
     }
     commit_schema_change(session, &doing).await?;
     refresh_view(session, name).await?;
     let stored = load(session, &[name]).await?.remove(name);
-    let stored = stored.ok_or_else(|| errors::unexpected(&doing, "its row has vanished"))?;
-    Ok(Some(stored))
+    stored.ok_or_else(vanished)
 }
 
 /// The row and the empty table of a new measurement.
-async fn create(session: &mut Session, doing: &str, name: &str) -> Result<i32, StoreError> {
+async fn create_one(
+    session: &mut Session,
+    doing: &str,
+    name: &str,
+    keyed: bool,
+) -> Result<i32, StoreError> {
     let entry = catalog::measurement(name);
     let kind = entry.map_or(Kind::Gauge, |entry| entry.kind).as_str();
     let description = entry.map_or("", |entry| entry.description);
-    let insert = "insert into measurement (name, kind, description) values ($1, $2, $3)
-                  returning id";
+    let insert = "insert into measurement (name, kind, description, keyed)
+                  values ($1, $2, $3, $4) returning id";
     let row = session
-        .query_one(doing, insert, &[&name, &kind, &description])
+        .query_one(doing, insert, &[&name, &kind, &description, &keyed])
         .await?;
     let create = format!(
         "create table {} (time timestamptz not null, series_id integer not null)
@@ -297,6 +332,20 @@ async fn create(session: &mut Session, doing: &str, name: &str) -> Result<i32, S
     );
     session.batch(doing, &create).await?;
     Ok(row.get(0))
+}
+
+/// Notes the tags that a measurement is to have.
+async fn add_tags(
+    session: &mut Session,
+    doing: &str,
+    id: i32,
+    need: &MeasurementNeed,
+) -> Result<(), StoreError> {
+    let tags: Vec<&String> = need.tags.iter().collect();
+    let insert = "insert into tag (measurement_id, name)
+                  select $1, name from unnest($2::text[]) as v(name) on conflict do nothing";
+    session.execute(doing, insert, &[&id, &tags]).await?;
+    Ok(())
 }
 
 pub(super) const fn sql_type(value_type: ValueType) -> &'static str {
