@@ -15,6 +15,7 @@ mod error;
 mod foreign;
 pub mod influx;
 pub mod json;
+pub mod openmetrics;
 pub mod otlp;
 pub mod prometheus_remote_write;
 mod split;

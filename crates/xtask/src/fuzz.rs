@@ -23,6 +23,7 @@ const TARGETS: &[(&str, Option<&str>)] = &[
         Some("prometheus-remote-write/v1"),
     ),
     ("otlp", Some("otlp/v1")),
+    ("openmetrics", Some("openmetrics/v1")),
     ("spool", None),
 ];
 

@@ -68,6 +68,22 @@ fn rewritten(foreign: &str) -> Checked<String> {
     Ok(kept)
 }
 
+/// `le_0_5`, `le_minus_1`: the number as it is written, in characters of names.
+pub(crate) fn of_number(begin: &str, number: f64) -> String {
+    let text = number.abs().to_string().replace('.', "_");
+    match number < 0.0 {
+        true => format!("{begin}_minus_{text}"),
+        false => format!("{begin}_{text}"),
+    }
+}
+
+/// `p99`, `p99_9`: a quantile in percent.
+pub(crate) fn of_quantile(quantile: f64) -> String {
+    // Without what the multiplication adds behind the sixth decimal.
+    let percent = (quantile * 1e8).round() / 1e6;
+    format!("p{}", percent.abs().to_string().replace('.', "_"))
+}
+
 /// FNV-1a of 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
@@ -112,6 +128,22 @@ mod tests {
         for nothing in ["", "_", "%", "温度", " "] {
             let refused = name(Cow::Borrowed(nothing)).expect_err(nothing);
             assert_eq!(refused.reason, Reason::BadName);
+        }
+    }
+
+    #[test]
+    fn bounds_and_quantiles_are_names() {
+        for (number, name) in [
+            (0.005, "le_0_005"),
+            (10_000.0, "le_10000"),
+            (-1.5, "le_minus_1_5"),
+            (0.0, "le_0"),
+        ] {
+            assert_eq!(of_number("le", number), name);
+            assert!(Name::check(name).is_ok());
+        }
+        for (quantile, name) in [(0.5, "p50"), (0.999, "p99_9"), (0.0, "p0"), (1.0, "p100")] {
+            assert_eq!(of_quantile(quantile), name);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::message::{ExponentialPoint, HistogramPoint, KeyValue, NumberPoint, SummaryPoint};
 use crate::check::{Checked, wrong};
+use crate::foreign::names;
 use crate::foreign::points::ForeignPoints;
 use std::borrow::Cow;
 use tidegauge_model::{Reason, ValueRef};
@@ -71,7 +72,7 @@ impl DataPoint for HistogramPoint {
         let mut below = 0.0;
         for (bound, count) in self.explicit_bounds.iter().zip(&self.bucket_counts) {
             below += *count as f64;
-            let name = Cow::Owned(name_of("le", *bound));
+            let name = Cow::Owned(names::of_number("le", *bound));
             points.field(name, ValueRef::Float(below))?;
         }
         Ok(())
@@ -96,41 +97,9 @@ impl DataPoint for SummaryPoint {
         number(points, "count", self.count as f64)?;
         number(points, "sum", self.sum)?;
         for at in &self.quantile_values {
-            // Percents, without what the multiplication adds behind the sixth decimal.
-            let percent = (at.quantile * 1e8).round() / 1e6;
-            let name = Cow::Owned(name_of("p", percent));
+            let name = Cow::Owned(names::of_quantile(at.quantile));
             points.field(name, ValueRef::Float(at.value))?;
         }
         Ok(())
-    }
-}
-
-/// `le_0_5`, `le_minus_1`, `p99`, `p99_9`: the number as it is written, in characters of names.
-fn name_of(begin: &str, number: f64) -> String {
-    let text = number.abs().to_string().replace('.', "_");
-    match (begin, number < 0.0) {
-        ("p", _) => format!("p{text}"),
-        (_, true) => format!("{begin}_minus_{text}"),
-        (_, false) => format!("{begin}_{text}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_and_quantiles_are_names() {
-        for (begin, number, name) in [
-            ("le", 0.005, "le_0_005"),
-            ("le", 10_000.0, "le_10000"),
-            ("le", -1.5, "le_minus_1_5"),
-            ("le", 0.0, "le_0"),
-            ("p", 50.0, "p50"),
-            ("p", 99.9, "p99_9"),
-        ] {
-            assert_eq!(name_of(begin, number), name);
-            assert!(tidegauge_model::Name::check(name).is_ok());
-        }
     }
 }

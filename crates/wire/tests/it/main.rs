@@ -4,4 +4,5 @@ mod golden;
 mod golden_compact;
 mod golden_foreign;
 mod lines;
+mod openmetrics;
 mod properties;
