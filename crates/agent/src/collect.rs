@@ -65,7 +65,7 @@ pub async fn run(
         .map(|check| Check::new(check.clone(), &context));
     let checks = checks.collect::<Result<Vec<_>, _>>()?;
     let opened = listeners::open(&settings.listeners)?;
-    let runners = Runners::start(&settings.collectors, &settings.context, &clock)?;
+    let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
     writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
 
@@ -92,7 +92,7 @@ pub async fn run(
     }
     let stop = tasks.stop.clone();
     let (handed, figures) = tasks.listen(opened, &settings.listeners, &tracker);
-    if !settings.collectors.is_empty() {
+    if !settings.collectors.is_empty() || !settings.own_collectors.is_empty() {
         tracker.spawn(tasks.collect(runners, settings));
     } else {
         drop(tasks);
@@ -398,6 +398,7 @@ pub async fn collect_once(
     pause: Duration,
 ) -> Result<Collected, AgentError> {
     const DEADLINE: Duration = Duration::from_secs(10);
+    let collectors = collectors.iter().map(|entry| (*entry).into()).collect();
     let mut runners = Runners::start(collectors, context, &clock)?;
     let mut first = Vec::new();
     let unavailable = runners.collect(DEADLINE, &mut first).await.unavailable;

@@ -14,6 +14,7 @@ pub mod collect;
 pub mod collectors;
 mod error;
 pub mod identity;
+pub mod instruments;
 pub mod listeners;
 mod own;
 pub mod probes;

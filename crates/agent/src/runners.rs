@@ -16,7 +16,7 @@
 mod worker;
 
 use crate::AgentError;
-use crate::collectors::{Collector, CollectorContext, CollectorEntry};
+use crate::collectors::{Collector, CollectorContext, OwnCollector};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{Clock, Point, name};
@@ -82,15 +82,15 @@ struct Runner {
 impl Runners {
     /// Makes the collectors and starts their thread.
     pub(crate) fn start(
-        collectors: &[&CollectorEntry],
+        collectors: Vec<OwnCollector>,
         context: &CollectorContext,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
         let runners: Vec<_> = collectors
             .iter()
-            .map(|entry| Runner {
-                name: entry.name,
-                idle: Some((entry.new)(context)),
+            .map(|collector| Runner {
+                name: collector.name(),
+                idle: Some(collector.make(context)),
                 running: None,
                 slow: false,
                 works_here: false,
@@ -98,10 +98,9 @@ impl Runners {
                 failing: None,
             })
             .collect();
-        let remake = collectors.iter().map(|entry| entry.new).collect();
         Ok(Self {
             clock: Arc::clone(clock),
-            work: Work::start(remake, context.clone(), Arc::clone(clock))?,
+            work: Work::start(collectors, context.clone(), Arc::clone(clock))?,
             reports: Vec::with_capacity(runners.len()),
             jobs: Vec::with_capacity(runners.len()),
             runners,

@@ -2,7 +2,7 @@
 //! what is here knows their values only, and refuses those that cannot be used.
 
 use crate::AgentError;
-use crate::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
+use crate::collectors::{COLLECTORS, CollectorContext, CollectorEntry, OwnCollector};
 use crate::listeners::ListenerSettings;
 use crate::probes::CheckSettings;
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub struct CollectSettings {
     pub context: CollectorContext,
     /// The collectors to run.
     pub collectors: Vec<&'static CollectorEntry>,
+    /// Collectors that the application brings; they are run like the others.
+    pub own_collectors: Vec<OwnCollector>,
     /// The targets to check.
     pub checks: Vec<CheckSettings>,
     /// What takes points from applications.
@@ -56,6 +58,7 @@ impl CollectSettings {
             labels: Tags::new(),
             context: context.into(),
             collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
+            own_collectors: Vec::new(),
             checks: Vec::new(),
             listeners: ListenerSettings::default(),
             interval: Duration::from_secs(10),
@@ -72,6 +75,13 @@ impl CollectSettings {
     pub fn collection_deadline(&self) -> Duration {
         let default = || self.interval.mul_f64(0.8).min(Duration::from_secs(10));
         self.deadline.unwrap_or_else(default)
+    }
+
+    pub(crate) fn all_collectors(&self) -> Vec<OwnCollector> {
+        let built_in = self.collectors.iter().map(|entry| (*entry).into());
+        built_in
+            .chain(self.own_collectors.iter().cloned())
+            .collect()
     }
 
     /// Refuses what cannot be used.
@@ -98,6 +108,16 @@ impl CollectSettings {
         if self.max_message_bytes < 10_000 {
             return refuse("max_message_bytes", "it must be at least 10000");
         }
+        let mut names: Vec<_> = self
+            .all_collectors()
+            .iter()
+            .map(OwnCollector::name)
+            .collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let problem = format!("two have the name {:?}; give one another name", twice[0]);
+            return refuse("collectors", &problem);
+        }
         let mut names: Vec<_> = self.checks.iter().map(CheckSettings::name).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -120,6 +140,9 @@ pub struct PublishSettings {
     pub topic: String,
     /// Who this agent is: the key of its messages, so that they stay in order in one partition.
     pub agent: AgentId,
+    /// Encodings that the application brings: their messages are told by their first bytes, as those
+    /// of the built-in ones are.
+    pub own_encoders: Vec<&'static dyn Encoder>,
     /// Partitions of the topic if it has to be made.
     pub partitions: i32,
     /// Replicas of each partition if the topic has to be made.
@@ -142,6 +165,7 @@ impl PublishSettings {
             kafka,
             topic: topic.into(),
             agent,
+            own_encoders: Vec::new(),
             partitions: 6,
             replication: 1,
             topic_config: BTreeMap::new(),
@@ -178,6 +202,13 @@ mod tests {
                 settings.checks = vec![check.clone(), check];
             })
             .contains("two checks")
+        );
+        assert!(
+            refused(|settings| {
+                let load = COLLECTORS.iter().find(|entry| entry.name == "load");
+                settings.own_collectors = load.map(OwnCollector::from).into_iter().collect();
+            })
+            .contains("two have the name \"load\"")
         );
     }
 }

@@ -22,6 +22,9 @@ pub struct SinkSettings {
     pub limits: Limits,
     /// The encoding of messages that do not name theirs.
     pub encoding: &'static dyn Encoding,
+    /// Encodings that the application brings, beside those of [`ENCODINGS`]; their names and versions
+    /// are their own.
+    pub own_encodings: Vec<&'static dyn Encoding>,
     /// How messages of foreign encodings are read.
     pub foreign: Arc<ForeignSettings>,
     /// Points in one step at most (a message is never divided).
@@ -48,6 +51,7 @@ impl Default for SinkSettings {
         Self {
             limits: Limits::default(),
             encoding: ENCODINGS[0],
+            own_encodings: Vec::new(),
             foreign: Arc::default(),
             step_points: 50_000,
             step_bytes: 8 * 1024 * 1024,

@@ -90,7 +90,13 @@ pub fn header_value(encoding: &dyn Encoding) -> String {
 /// run with other settings; `None` for bytes that none of these encodings wrote.
 #[must_use]
 pub fn header_value_of(message: &[u8]) -> Option<String> {
-    encoders()
+    header_value_among(message, &[])
+}
+
+/// As [`header_value_of`], with encodings that an application brings, which go first.
+#[must_use]
+pub fn header_value_among(message: &[u8], own: &[&'static dyn Encoder]) -> Option<String> {
+    (own.iter().copied().chain(encoders()))
         .find(|encoder| message.starts_with(encoder.begins_with()))
         .map(|encoder| header_value(encoder))
 }

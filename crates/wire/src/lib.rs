@@ -23,7 +23,7 @@ pub mod telegraf_json;
 
 pub use encoding::{
     ENCODINGS, Encoder, Encoding, HEADER, by_header, by_name, encoders, header_value,
-    header_value_of,
+    header_value_among, header_value_of,
 };
 pub use error::{DecodeError, Place};
 pub use foreign::{DecodeContext, ForeignSettings, TimeUnit, clean_name};

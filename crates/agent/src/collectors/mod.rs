@@ -63,8 +63,9 @@ mod tests;
 pub use source::{SourceFile, SourceText, Sources, ValueFile, short_value};
 
 use crate::roots::HostRoots;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
 use tidegauge_model::{Clock, Point};
 
 /// Reads one part of the host, again and again.
@@ -124,6 +125,53 @@ pub struct CollectorEntry {
     pub default_on: bool,
     /// The measurements of its points; each is in the catalog.
     pub measurements: &'static [&'static str],
+}
+
+/// A collector that an application brings, beside those of [`COLLECTORS`].
+#[derive(Clone)]
+pub struct OwnCollector {
+    name: &'static str,
+    new: Arc<dyn Fn(&CollectorContext) -> Box<dyn Collector> + Send + Sync>,
+}
+
+impl OwnCollector {
+    /// A collector of this name, which no other has; `new` makes one that has not collected yet, at
+    /// the start and after it panicked.
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        new: impl Fn(&CollectorContext) -> Box<dyn Collector> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            new: Arc::new(new),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn make(&self, context: &CollectorContext) -> Box<dyn Collector> {
+        (self.new)(context)
+    }
+}
+
+impl From<&CollectorEntry> for OwnCollector {
+    fn from(entry: &CollectorEntry) -> Self {
+        Self::new(entry.name, entry.new)
+    }
+}
+
+impl fmt::Debug for OwnCollector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("OwnCollector")
+            .field(&self.name)
+            .finish()
+    }
 }
 
 /// All collectors, by name.

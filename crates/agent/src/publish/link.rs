@@ -9,6 +9,7 @@ use tidegauge_kafka::{
     Admin, BrokerState, Delivery, KafkaError, Outgoing, Producer, ProducerOptions, SendError,
     TopicPlan,
 };
+use tidegauge_wire::Encoder;
 use tokio::sync::mpsc;
 
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
@@ -164,6 +165,7 @@ impl Broker for KafkaBroker {
             deliveries,
             topic: self.settings.topic.clone(),
             key: self.settings.agent.as_str().to_owned(),
+            own_encoders: self.settings.own_encoders.clone(),
         }))
     }
 }
@@ -173,6 +175,7 @@ struct KafkaLink {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     topic: String,
     key: String,
+    own_encoders: Vec<&'static dyn Encoder>,
 }
 
 #[async_trait]
@@ -180,7 +183,7 @@ impl Link for KafkaLink {
     fn send(&mut self, id: i64, payload: &[u8]) -> Result<(), NotSent> {
         // The batch may be from a run with another encoding. One of a program that had others
         // goes without a header; a sink that cannot read it keeps it as a dead letter.
-        let encoding = tidegauge_wire::header_value_of(payload);
+        let encoding = tidegauge_wire::header_value_among(payload, &self.own_encoders);
         let header = encoding
             .as_deref()
             .map(|value| (tidegauge_wire::HEADER, value.as_bytes()));

@@ -1,7 +1,7 @@
 //! Tests of hanging, failing and missing collectors.
 
 use super::*;
-use crate::collectors::{CollectError, Collector};
+use crate::collectors::{CollectError, Collector, CollectorEntry};
 use std::sync::Mutex;
 use tidegauge_model::{ManualClock, Value};
 
@@ -87,9 +87,9 @@ async fn a_collector_without_sources_is_told_once_and_tried_again_later() {
         entry("plugged", |_| Box::new(Plugged { runs: 0 })),
     ];
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
-    let entries: Vec<_> = collectors.iter().collect();
+    let entries = collectors.iter().map(OwnCollector::from).collect();
     let mut runners =
-        Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
+        Runners::start(entries, &CollectorContext::default(), &clock).expect("started");
     let deadline = Duration::from_secs(20);
     for round in 1..=3 {
         let mut points = Vec::new();
@@ -147,9 +147,9 @@ async fn a_hanging_collector_holds_up_nobody_and_its_samples_come_later() {
     let (let_go, release) = std::sync::mpsc::channel();
     *RELEASE.lock().expect("not poisoned") = Some(release);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
-    let entries: Vec<_> = collectors.iter().collect();
+    let entries = collectors.iter().map(OwnCollector::from).collect();
     let mut runners =
-        Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
+        Runners::start(entries, &CollectorContext::default(), &clock).expect("started");
     let deadline = Duration::from_secs(2);
 
     let mut points = Vec::new();
@@ -214,9 +214,9 @@ async fn collectors_that_are_quick_share_one_thread() {
         entry("again", |_| Box::new(Telling)),
     ];
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(7));
-    let entries: Vec<_> = collectors.iter().collect();
+    let entries = collectors.iter().map(OwnCollector::from).collect();
     let mut runners =
-        Runners::start(&entries, &CollectorContext::default(), &clock).expect("started");
+        Runners::start(entries, &CollectorContext::default(), &clock).expect("started");
     let mut points = Vec::new();
     for _ in 0..3 {
         // So long that a slow machine is no slow collector.

@@ -5,7 +5,7 @@
 //! it and ends. A collection is woken once, when nothing is left to do, or by its own clock.
 
 use crate::AgentError;
-use crate::collectors::{Collector, CollectorContext};
+use crate::collectors::{Collector, CollectorContext, OwnCollector};
 use crate::error::chain;
 use crate::probes::MAX_DETAIL_CHARS;
 use std::collections::VecDeque;
@@ -17,9 +17,6 @@ use tokio::sync::Notify;
 
 /// Bytes of stack of a thread: collectors keep their buffers elsewhere.
 const STACK_BYTES: usize = 512 * 1024;
-
-/// Makes a collector anew.
-pub(super) type Remake = fn(&CollectorContext) -> Box<dyn Collector>;
 
 /// A collector that is to run.
 pub(super) struct Job {
@@ -54,7 +51,7 @@ pub(super) struct Work {
 struct Shared {
     context: CollectorContext,
     clock: Arc<dyn Clock>,
-    remake: Vec<Remake>,
+    remake: Vec<OwnCollector>,
     state: Mutex<State>,
     /// Wakes the thread in charge.
     work: Condvar,
@@ -78,7 +75,7 @@ struct State {
 
 impl Work {
     pub(super) fn start(
-        remake: Vec<Remake>,
+        remake: Vec<OwnCollector>,
         context: CollectorContext,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
@@ -211,7 +208,7 @@ impl Shared {
             }
             Err(_) => {
                 // Its state may be torn; a new one begins without.
-                collector = (self.remake[runner])(&self.context);
+                collector = self.remake[runner].make(&self.context);
                 Outcome::Panicked
             }
         };

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use step::StepDraft;
 use tidegauge_model::{BatchRef, Clock, Origin, Reason};
 use tidegauge_store::{Catalog, LedgerKey, LedgerRow, Requirements, SourceId, Step};
-use tidegauge_wire::{DecodeContext, Encoding, ForeignSettings, header_value};
+use tidegauge_wire::{DecodeContext, DecodeError, Encoding, ForeignSettings, header_value};
 
 /// What must be there before the messages can be packed.
 #[derive(Debug, Default)]
@@ -96,6 +96,7 @@ pub struct Assembler {
     ledger: LedgerBook,
     packer: Packer,
     encoding: &'static dyn Encoding,
+    own_encodings: Vec<&'static dyn Encoding>,
     foreign: Arc<ForeignSettings>,
     clock: Arc<dyn Clock>,
     step_points: usize,
@@ -112,6 +113,7 @@ impl Assembler {
             ledger: LedgerBook::default(),
             packer: Packer::default(),
             encoding: settings.encoding,
+            own_encodings: settings.own_encodings.clone(),
             foreign: settings.foreign.clone(),
             clock,
             step_points: settings.step_points,
@@ -187,9 +189,15 @@ impl Assembler {
         }
     }
 
+    fn by_header(&self, header: &[u8]) -> Result<&'static dyn Encoding, DecodeError> {
+        let own = self.own_encodings.iter().copied();
+        let named = |encoding: &&dyn Encoding| header_value(*encoding).as_bytes() == header;
+        (own.into_iter().find(named)).map_or_else(|| tidegauge_wire::by_header(header), Ok)
+    }
+
     fn take(&mut self, message: &Message, slot: u32, draft: &mut StepDraft, needs: &mut Needs) {
         let encoding = match &message.encoding {
-            Some(header) => tidegauge_wire::by_header(header),
+            Some(header) => self.by_header(header),
             None => Ok(self.encoding),
         };
         let encoding = match encoding {
