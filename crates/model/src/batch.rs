@@ -1,6 +1,7 @@
 //! A batch: what one agent sends at once.
 
-use crate::{Host, Origin, Point, Tags};
+use crate::{Host, Kind, Name, Origin, Point, Tags};
+use std::collections::BTreeMap;
 
 /// Why an agent gave up batches that it had taken. A closed list; the words are part of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,4 +76,18 @@ pub struct Batch {
     pub drops: Vec<DropNotice>,
     /// The points.
     pub points: Vec<Point>,
+}
+
+impl Batch {
+    /// The kinds of the measurements of its points, without gauges: what has no kind is one.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<&Name, Kind> {
+        let told = self
+            .points
+            .iter()
+            .filter(|point| !point.fields().is_empty());
+        told.filter(|point| point.kind() != Kind::Gauge)
+            .map(|point| (point.measurement(), point.kind()))
+            .collect()
+    }
 }

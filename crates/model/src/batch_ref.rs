@@ -7,7 +7,7 @@
 //! batch's host, the others follow it in a list, and each point has an index into them.
 
 use crate::shape::{Names, ShapeBook};
-use crate::{Batch, DropNotice, Host, IdentityError, Name, NameError, Origin, Point, Reason};
+use crate::{Batch, DropNotice, Host, IdentityError, Kind, Name, NameError, Origin, Point, Reason};
 use crate::{Shape, Tags, ValueRef};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +30,8 @@ pub struct BatchRef<'a> {
     pub host: Cow<'a, str>,
     /// Labels of the host.
     pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The kinds of measurements that are no gauges, names checked, no name twice.
+    pub kinds: Vec<(Cow<'a, str>, Kind)>,
     /// Batches told to be given up.
     pub drops: Vec<DropNotice>,
     /// Points that were there but cannot be stored (D7); their neighbours are in `points()`.
@@ -352,9 +354,14 @@ impl<'a> BatchRef<'a> {
                 .map(|(name, text)| Ok((Name::new(name)?, Cow::Owned(text.clone().into_owned()))))
                 .collect()
         };
+        let kinds: HashMap<&str, Kind> = (self.kinds.iter())
+            .map(|(measurement, kind)| (measurement.as_ref(), *kind))
+            .collect();
         let mut points = Vec::with_capacity(self.points.len());
         for point in self.points() {
-            let mut owned = Point::new(Name::new(point.measurement)?, point.time_us);
+            let kind = kinds.get(point.measurement).copied();
+            let mut owned = Point::new(Name::new(point.measurement)?, point.time_us)
+                .of_kind(kind.unwrap_or(Kind::Gauge));
             for (name, text) in own_tags(point.tags)? {
                 owned = owned.tag(name, text);
             }

@@ -7,6 +7,7 @@
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidegauge_model::catalog::MeasurementEntry;
 use tidegauge_model::{Kind, Limits, Reason, ValueType};
 
 /// A host's number in the database.
@@ -103,6 +104,31 @@ pub struct MeasurementNeed {
     pub tags: std::collections::BTreeSet<String>,
     /// Whether rows must be known by (series, time).
     pub keyed: bool,
+    /// The kind that its sender gave it, used when it is made unless it is a built-in one.
+    pub kind: Option<Kind>,
+}
+
+/// The kind of a field that is made: as the catalog of built-in measurements has it, else that of
+/// its measurement if it is a number.
+pub(crate) fn kind_of_field(
+    built_in: Option<&MeasurementEntry>,
+    measurement: Kind,
+    field: &str,
+    value_type: ValueType,
+) -> Kind {
+    match built_in {
+        Some(entry) => entry.field(field).map_or(Kind::Gauge, |field| field.kind),
+        None if value_type == ValueType::Float => measurement,
+        None => Kind::Gauge,
+    }
+}
+
+impl MeasurementNeed {
+    /// The kind of the measurement if it is made now.
+    pub(crate) fn kind(&self, built_in: Option<&MeasurementEntry>) -> Kind {
+        let told = self.kind.unwrap_or(Kind::Gauge);
+        built_in.map_or(told, |entry| entry.kind)
+    }
 }
 
 /// What a step will need and the catalog does not have.

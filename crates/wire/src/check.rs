@@ -7,7 +7,7 @@ use crate::error::quote;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::Hash;
-use tidegauge_model::{AgentId, Host, Name, Origin, Reason};
+use tidegauge_model::{AgentId, Host, Kind, Name, Origin, Reason};
 
 /// The first microsecond of the year 1.
 const FIRST_TIME_US: i64 = -62_135_596_800_000_000;
@@ -76,6 +76,17 @@ pub(crate) fn host(host: &str) -> Checked {
 
 pub(crate) fn agent(agent: impl Into<String>) -> Checked<AgentId> {
     AgentId::new(agent).or_else(|error| wrong(Reason::BadIdentity, error.to_string()))
+}
+
+/// The kind of a measurement.
+pub(crate) fn kind(word: &str) -> Checked<Kind> {
+    match Kind::parse(word) {
+        Some(kind) => Ok(kind),
+        None => {
+            let detail = format!("expected gauge, counter or timer, found {}", quote(word));
+            wrong(Reason::WrongType, detail)
+        }
+    }
 }
 
 /// An epoch or a sequence, from `least` to 2^63 - 1.

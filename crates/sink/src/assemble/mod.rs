@@ -251,6 +251,15 @@ impl Assembler {
     ) {
         let hosts_are_known = self.packer.begin_batch(&self.catalog, batch, needs);
         let checked = self.packer.check_points(&mut self.catalog, batch, needs);
+        for (measurement, kind) in &batch.kinds {
+            let need = needs
+                .requirements
+                .measurements
+                .get_mut(measurement.as_ref());
+            if let Some(need) = need {
+                need.kind.get_or_insert(*kind);
+            }
+        }
         let ledger_is_known = batch
             .origin
             .as_ref()

@@ -9,6 +9,7 @@ use super::errors;
 use super::migrate::{begin_schema_change, end_schema_change};
 use super::values::{data_table, quoted, text, texts};
 use super::view;
+use crate::catalog::kind_of_field;
 use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -279,7 +280,7 @@ async fn make(
     let before = load(session, &[name]).await?.remove(name);
     let id = match &before {
         Some(before) => Some(before.id),
-        None => create(session, &doing, name, need.keyed, limits).await?,
+        None => create(session, &doing, name, need, limits).await?,
     };
     let Some(id) = id else {
         end_schema_change(session, &doing).await?;
@@ -288,7 +289,9 @@ async fn make(
     let fields = before.as_ref().map_or(&[][..], |before| &before.fields);
     let (missing, _) = missing_fields(fields, need, limits);
     if !missing.is_empty() {
-        add_fields(session, &doing, (id, name), fields.len(), missing).await?;
+        let kind = need.kind(catalog::measurement(name));
+        let kind = before.as_ref().map_or(kind, |before| before.kind);
+        add_fields(session, &doing, (id, name, kind), fields.len(), missing).await?;
     }
     let known = before.as_ref().map_or(&[][..], |before| &before.tags);
     let tags = need.tags.iter().filter(|tag| !known.contains(tag));
@@ -315,7 +318,7 @@ async fn create(
     session: &mut Session,
     doing: &str,
     name: &str,
-    keyed: bool,
+    need: &MeasurementNeed,
     limits: &Limits,
 ) -> Result<Option<i32>, StoreError> {
     let count = "select count(*) from `measurement`";
@@ -334,10 +337,11 @@ async fn create(
     let entry = catalog::measurement(name);
     let insert = format!(
         "insert into `measurement` (`name`, `kind`, `description`, `keyed`)
-         values ({}, {}, {}, {keyed})",
+         values ({}, {}, {}, {})",
         text(name),
-        text(entry.map_or(Kind::Gauge, |entry| entry.kind).as_str()),
+        text(need.kind(entry).as_str()),
         text(entry.map_or("", |entry| entry.description)),
+        need.keyed,
     );
     session.execute(doing, &insert).await?;
     let id = format!(
@@ -351,7 +355,7 @@ async fn create(
 async fn add_fields(
     session: &mut Session,
     doing: &str,
-    (id, measurement): (i32, &str),
+    (id, measurement, kind): (i32, &str, Kind),
     begin: usize,
     mut fields: Vec<(&str, ValueType)>,
 ) -> Result<(), StoreError> {
@@ -388,7 +392,7 @@ async fn add_fields(
                 texts([
                     *name,
                     value_type.as_str(),
-                    about.map_or(Kind::Gauge, |field| field.kind).as_str(),
+                    kind_of_field(entry, kind, name, *value_type).as_str(),
                     about.map_or("", |field| field.unit),
                     about.map_or("", |field| field.description),
                 ])

@@ -10,6 +10,7 @@ use super::migrate::{begin_schema_change, commit_schema_change};
 use super::values::{data_table, quoted};
 use super::view;
 use super::{partitions, settle};
+use crate::catalog::kind_of_field;
 use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -261,10 +262,11 @@ async fn create(
     let new = needs.iter().filter(|(name, _)| !there.contains_key(**name));
     let mut made = Vec::new();
     for (&name, need) in new.take(free) {
-        let id = create_one(session, &doing, name, need.keyed).await?;
+        let id = create_one(session, &doing, name, need).await?;
         let (fields, _) = missing_fields(&[], need, limits);
         if !fields.is_empty() {
-            add_fields(session, &doing, (id, name), 0, fields).await?;
+            let kind = need.kind(catalog::measurement(name));
+            add_fields(session, &doing, (id, name, kind), 0, fields).await?;
         }
         add_tags(session, &doing, id, need).await?;
         made.push(name);
@@ -298,7 +300,8 @@ async fn extend(
     let (missing, _) = missing_fields(&before.fields, need, limits);
     if !missing.is_empty() {
         let begin = before.fields.len();
-        add_fields(session, &doing, (before.id, name), begin, missing).await?;
+        let of = (before.id, name, before.kind);
+        add_fields(session, &doing, of, begin, missing).await?;
     }
     add_tags(session, &doing, before.id, need).await?;
     if need.keyed && !before.keyed {
@@ -315,15 +318,15 @@ async fn create_one(
     session: &mut Session,
     doing: &str,
     name: &str,
-    keyed: bool,
+    need: &MeasurementNeed,
 ) -> Result<i32, StoreError> {
     let entry = catalog::measurement(name);
-    let kind = entry.map_or(Kind::Gauge, |entry| entry.kind).as_str();
+    let kind = need.kind(entry).as_str();
     let description = entry.map_or("", |entry| entry.description);
     let insert = "insert into measurement (name, kind, description, keyed)
                   values ($1, $2, $3, $4) returning id";
     let row = session
-        .query_one(doing, insert, &[&name, &kind, &description, &keyed])
+        .query_one(doing, insert, &[&name, &kind, &description, &need.keyed])
         .await?;
     let create = format!(
         "create table {} (time timestamptz not null, series_id integer not null)
@@ -360,7 +363,7 @@ pub(super) const fn sql_type(value_type: ValueType) -> &'static str {
 async fn add_fields(
     session: &mut Session,
     doing: &str,
-    (id, measurement): (i32, &str),
+    (id, measurement, kind): (i32, &str, Kind),
     begin: usize,
     mut fields: Vec<(&str, ValueType)>,
 ) -> Result<(), StoreError> {
@@ -383,9 +386,9 @@ async fn add_fields(
     let about = |name: &str| entry.and_then(|entry| entry.field(name));
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     let types: Vec<&str> = fields.iter().map(|(_, kind)| kind.as_str()).collect();
-    let kinds: Vec<&str> = names
+    let kinds: Vec<&str> = fields
         .iter()
-        .map(|name| about(name).map_or(Kind::Gauge, |field| field.kind).as_str())
+        .map(|(name, value_type)| kind_of_field(entry, kind, name, *value_type).as_str())
         .collect();
     let units: Vec<&str> = names
         .iter()

@@ -3,6 +3,7 @@
 
 use super::bookkeeping::{parsed, signed};
 use super::tables::{self, NOW_US};
+use crate::catalog::kind_of_field;
 use crate::{
     Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
     SeriesId, SeriesNeed, SeriesSlot,
@@ -135,7 +136,7 @@ fn ensure_measurement(
         None if measurements(transaction)? >= request.limits.measurements => {
             return Ok(Err(Reason::TooManyMeasurements));
         }
-        None => insert_measurement(transaction, name, need.keyed)?,
+        None => insert_measurement(transaction, name, need)?,
     };
     if let Some(refused) = request.refused.get(name) {
         measurement.refused.clone_from(refused);
@@ -198,10 +199,10 @@ pub(super) fn measurement(
 fn insert_measurement(
     transaction: &Transaction<'_>,
     name: &str,
-    keyed: bool,
+    need: &MeasurementNeed,
 ) -> rusqlite::Result<Measurement> {
     let built_in = catalog::measurement(name);
-    let kind = built_in.map_or(Kind::Gauge, |entry| entry.kind);
+    let (kind, keyed) = (need.kind(built_in), need.keyed);
     let description = built_in.map_or("", |entry| entry.description);
     let id = transaction.query_row(
         "insert into measurement (name, kind, description, keyed) values (?1, ?2, ?3, ?4)
@@ -269,7 +270,7 @@ fn add_fields(
                 measurement.id,
                 name,
                 value_type.as_str(),
-                entry.map_or(Kind::Gauge, |entry| entry.kind).as_str(),
+                kind_of_field(built_in, measurement.kind, name, value_type).as_str(),
                 entry.map_or("", |entry| entry.unit),
                 entry.map_or("", |entry| entry.description),
                 signed(measurement.fields.len() as u64),

@@ -17,8 +17,8 @@ use tidegauge_model::{BatchRef, DropNotice, Origin, Reason, ValueRef};
 pub(super) const MAX_ITEMS: usize = 1 << 20;
 
 /// The fields of the batch, by their numbers; 0 is none of them.
-const FIELDS: [&str; 9] = [
-    "", "version", "origin", "host", "texts", "labels", "drops", "shapes", "blocks",
+const FIELDS: [&str; 11] = [
+    "", "version", "origin", "host", "texts", "labels", "drops", "shapes", "blocks", "", "kinds",
 ];
 const VERSION_FIELD: u64 = 1;
 const ORIGIN: u64 = 2;
@@ -28,6 +28,7 @@ const LABELS: u64 = 5;
 const DROPS: u64 = 6;
 const SHAPES: u64 = 7;
 const BLOCKS: u64 = 8;
+const KINDS: u64 = 10;
 /// Those of them that may be repeated.
 const LISTS: [u64; 4] = [TEXTS, DROPS, SHAPES, BLOCKS];
 
@@ -212,6 +213,7 @@ impl<'a> Decoder<'_, 'a> {
                 }
                 SHAPES => self.shape(reader.stretch(field)?)?,
                 BLOCKS => self.block(reader.stretch(field)?)?,
+                KINDS => self.kinds(reader.stretch(field)?)?,
                 _ => return reader.unknown(field),
             }
         }
@@ -236,6 +238,24 @@ impl<'a> Decoder<'_, 'a> {
             known.push((name, ()));
             let label = (Cow::Borrowed(name), Cow::Borrowed(text));
             self.batch.labels.push(label);
+        }
+        Ok(())
+    }
+
+    fn kinds(&mut self, mut pairs: Reader<'a>) -> Read<()> {
+        let mut names = SeenNames::default();
+        while !pairs.is_empty() {
+            let name = Cow::Borrowed(self.texts.next(&mut pairs)?.text);
+            let at = pairs.at();
+            let seen = names.seen(&name, &self.batch.kinds);
+            whole(check::new_name(&name, seen), at)?;
+            let kind = usize::try_from(pairs.varint()?).ok();
+            let Some(&kind) = kind.and_then(|kind| super::KINDS.get(kind)) else {
+                let detail = "there is no such kind of measurements";
+                return Err(fault(Reason::WrongType, at, detail));
+            };
+            count(&mut self.items, 1, at)?;
+            self.batch.kinds.push((name, kind));
         }
         Ok(())
     }

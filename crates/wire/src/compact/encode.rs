@@ -29,6 +29,11 @@ pub(super) fn encode(batch: &Batch, into: &mut Vec<u8>) {
         block_of(run, shape, &mut time_us, &mut texts)
     });
     let blocks = blocks.collect();
+    let mut kinds = Vec::new();
+    for (measurement, kind) in batch.kinds() {
+        let place = super::KINDS.iter().take_while(|known| **known != kind);
+        kinds.extend([texts.index(measurement.as_str()), place.count() as u32]);
+    }
     let message = message::Batch {
         version: super::VERSION,
         origin: batch.origin.as_ref().map(|origin| message::Origin {
@@ -42,6 +47,7 @@ pub(super) fn encode(batch: &Batch, into: &mut Vec<u8>) {
         drops: batch.drops.iter().map(drop_of).collect(),
         shapes,
         blocks,
+        kinds,
     };
     message.encode(into).expect("a vector has room for all");
 }

@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) shapes: Vec<Shape>,
     #[prost(message, repeated, tag = "8")]
     pub(super) blocks: Vec<Block>,
+    #[prost(uint32, repeated, tag = "10")]
+    pub(super) kinds: Vec<u32>,
 }
 
 /// See the schema.

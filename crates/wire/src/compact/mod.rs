@@ -18,7 +18,7 @@ mod reader;
 mod words;
 
 use crate::{DecodeContext, DecodeError, Encoder, Encoding};
-use tidegauge_model::{Batch, BatchRef, DropReason};
+use tidegauge_model::{Batch, BatchRef, DropReason, Kind};
 
 /// The encoding `compact/1`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,6 +68,9 @@ const DROP_REASONS: [DropReason; 5] = [
     DropReason::SpoolCorrupt,
     DropReason::Refused,
 ];
+
+/// The kinds of measurements in the order of the schema, which begins with 0.
+const KINDS: [Kind; 3] = [Kind::Gauge, Kind::Counter, Kind::Timer];
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,9 @@ fn mixture() -> Batch {
             .field(name!("up"), number > 2.0)
             .field(name!("reason"), if number > 2.0 { "refused" } else { "7" })
     };
-    let queue = Point::new(name!("queue"), -5).field(name!("length"), f64::MAX);
+    let queue = Point::new(name!("queue"), -5)
+        .of_kind(Kind::Timer)
+        .field(name!("length"), f64::MAX);
     Batch {
         origin: Some(Origin {
             agent: AgentId::new("a").expect("valid"),
@@ -110,6 +112,11 @@ fn read_plainly(bytes: &[u8]) -> Batch {
         None => message.texts[*index as usize - words::COUNT].clone(),
     };
     let name = |index: &u32| Name::new(&text(index)).expect("a name");
+    let kind_of = |measurement: &u32| {
+        let mut pairs = message.kinds.chunks_exact(2);
+        let told = pairs.find(|pair| pair[0] == *measurement);
+        told.map_or(Kind::Gauge, |pair| KINDS[pair[1] as usize])
+    };
     let mut points = Vec::new();
     let mut time_us = 0;
     for block in &message.blocks {
@@ -118,7 +125,8 @@ fn read_plainly(bytes: &[u8]) -> Batch {
         let mut rows: Vec<Point> = Vec::new();
         for difference in &block.times {
             time_us += difference;
-            let mut point = Point::new(name(&shape.measurement), time_us);
+            let mut point =
+                Point::new(name(&shape.measurement), time_us).of_kind(kind_of(&shape.measurement));
             for (tag, index) in shape.tags.iter().zip(&mut tags) {
                 point = point.tag(name(tag), text(index));
             }
@@ -199,7 +207,7 @@ fn the_types_have_the_fields_of_the_schema() {
         let (name, _) = rest.split_once(':').expect("a field");
         (name.trim().trim_start_matches("pub(super) "), number)
     });
-    assert_eq!(of_types.clone().count(), 26);
+    assert_eq!(of_types.clone().count(), 27);
     assert!(of_types.eq(of_schema));
     assert_eq!(
         DROP_REASONS,
@@ -248,7 +256,7 @@ fn every_cut_of_a_message_is_an_error_or_a_shorter_message() {
     let bytes = encoded(&mixture());
     for length in 0..bytes.len() {
         match decode(&bytes[..length]) {
-            Ok(batch) => assert!(batch.points().len() < 4),
+            Ok(batch) => assert!(batch.points().len() < 4 || batch.kinds.is_empty()),
             Err(error) => assert!(error.at.byte <= length, "{error}"),
         }
     }

@@ -8,7 +8,7 @@ use super::usual;
 use super::value::{
     Found, KeySeed, OUT_OF_RANGE, Read, ReadSeed, Scalar, ScalarSeed, skip_rest, without_place,
 };
-use crate::check::{self, Checked};
+use crate::check::{self, Checked, SeenNames};
 use crate::error::quote;
 use crate::{DecodeError, Place};
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
@@ -44,8 +44,8 @@ fn is_read_the_same(bytes: &[u8], usual: &BatchRef<'_>) -> bool {
     is_read
         && batch.rejected.is_empty()
         && batch.left_out == 0
-        && (&batch.origin, &batch.host, &batch.labels)
-            == (&usual.origin, &usual.host, &usual.labels)
+        && (&batch.origin, &batch.host, &batch.labels, &batch.kinds)
+            == (&usual.origin, &usual.host, &usual.labels, &usual.kinds)
         && batch.points().len() == usual.points().len()
         && points.into_iter().all(|(a, b)| {
             (a.index, a.measurement, a.time_us, a.tags, a.fields)
@@ -120,8 +120,8 @@ struct Identity {
     sequence: Option<u64>,
 }
 
-const KEYS: [&str; 8] = [
-    "v", "agent", "epoch", "sequence", "host", "labels", "drops", "points",
+const KEYS: [&str; 9] = [
+    "v", "agent", "epoch", "sequence", "host", "labels", "kinds", "drops", "points",
 ];
 
 impl<'de> Read<'de> for &mut Envelope<'_, 'de> {
@@ -155,6 +155,10 @@ impl<'de> Read<'de> for &mut Envelope<'_, 'de> {
                 "host" => self.read_host(&mut object)?,
                 "labels" => {
                     let found = object.next_value_seed(ReadSeed(Labels(self)))?;
+                    self.expect(found, "an object")?;
+                }
+                "kinds" => {
+                    let found = object.next_value_seed(ReadSeed(Kinds(self)))?;
                     self.expect(found, "an object")?;
                 }
                 "drops" => {
@@ -297,6 +301,29 @@ impl<'de> Read<'de> for Labels<'_, '_, 'de> {
                 }
                 other => return Err(envelope.wrong_type(&below, "a text", other.kind())),
             }
+        }
+        Ok(Found::Expected)
+    }
+}
+
+struct Kinds<'e, 'c, 'a>(&'e mut Envelope<'c, 'a>);
+
+impl<'de> Read<'de> for Kinds<'_, '_, 'de> {
+    const EXPECTED: &'static str = "an object";
+
+    fn read_object<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
+        let envelope = self.0;
+        let mut names = SeenNames::default();
+        while let Some(name) = object.next_key_seed(KeySeed)? {
+            let seen = names.seen(&name, &envelope.points.batch.kinds);
+            envelope.checked("", check::new_name(&name, seen))?;
+            let below = format!(".{name}");
+            let kind = match envelope.read_scalar(&mut object)? {
+                Scalar::Text(word) => check::kind(&word),
+                other => return Err(envelope.wrong_type(&below, "a text", other.kind())),
+            };
+            let kind = envelope.checked(&below, kind)?;
+            envelope.points.batch.kinds.push((name, kind));
         }
         Ok(Found::Expected)
     }

@@ -25,6 +25,16 @@ pub(super) fn encode(batch: &Batch, into: &mut Vec<u8>) {
         separated(into, &batch.drops, write_drop);
         write(into, "]");
     }
+    let kinds = batch.kinds();
+    if !kinds.is_empty() {
+        write(into, ",\"kinds\":{");
+        separated(into, kinds, |into, (measurement, kind)| {
+            json(into, measurement.as_str());
+            write(into, ":");
+            json(into, kind.as_str());
+        });
+        write(into, "}");
+    }
     write(into, ",\"points\":[");
     let points = batch.points.iter().filter(|point| has_fields(point));
     separated(into, points, write_point);

@@ -38,7 +38,8 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
 
 impl<'a> UsualReader<'_, 'a> {
     fn message(&mut self) -> Option<()> {
-        let (mut version, mut host, mut labels, mut points) = (None, None, None, None);
+        let (mut version, mut host, mut labels) = (None, None, None);
+        let (mut kinds, mut points) = (None, None);
         let (mut agent, mut epoch, mut sequence) = (None, None, None);
         self.cursor.sign(b'{')?;
         let mut is_first = true;
@@ -57,6 +58,7 @@ impl<'a> UsualReader<'_, 'a> {
                     once(&mut host, name)?;
                 }
                 "labels" => once(&mut labels, self.labels()?)?,
+                "kinds" => once(&mut kinds, self.kinds()?)?,
                 "points" => once(&mut points, self.points()?)?,
                 _ => return None,
             }
@@ -105,6 +107,19 @@ impl<'a> UsualReader<'_, 'a> {
             if labels.len() > MOST_LABELS {
                 return None;
             }
+        }
+        Some(())
+    }
+
+    fn kinds(&mut self) -> Option<()> {
+        self.cursor.sign(b'{')?;
+        self.names.begin();
+        let mut is_first = true;
+        while self.cursor.more(&mut is_first, b'}')? {
+            let known = &self.batch.kinds;
+            let name = new_name(&mut self.cursor, &mut self.names, known)?;
+            let kind = check::kind(&self.cursor.string()?).ok()?;
+            self.batch.kinds.push((name, kind));
         }
         Some(())
     }

@@ -15,9 +15,11 @@ const REFUSED: &[(&str, Reason)] = &[
     ("bad_drop_range", Reason::BadIdentity),
     ("bad_drop_reason", Reason::WrongType),
     ("bad_host", Reason::BadHost),
+    ("bad_kind", Reason::WrongType),
     ("bad_label", Reason::BadName),
     ("bad_sequence", Reason::BadIdentity),
     ("duplicate_key", Reason::DuplicateKey),
+    ("duplicate_kind", Reason::DuplicateKey),
     ("drops_without_agent", Reason::BadIdentity),
     ("empty", Reason::Empty),
     ("half_identity", Reason::BadIdentity),
@@ -62,6 +64,7 @@ const READ: &[(&str, &[Reason])] = &[
         ],
     ),
     ("bad_time", &[Reason::BadTime]),
+    ("kinds", &[]),
     ("minimal", &[]),
     ("numbers", &[]),
     ("quote", &[]),
@@ -228,6 +231,9 @@ pub(crate) fn meaning(batch: &BatchRef<'_>) -> String {
     line(&format_args!("host {:?}", batch.host));
     for (name, label) in &batch.labels {
         line(&format_args!("label {name} = {label:?}"));
+    }
+    for (measurement, kind) in &batch.kinds {
+        line(&format_args!("kind {measurement} = {kind}"));
     }
     for notice in &batch.drops {
         line(&format_args!("drop {notice:?}"));

@@ -151,6 +151,11 @@ fn refused() -> Vec<Case<Reason>> {
             vec![br#"{"v":1,"host":"h","points":[]}"#.to_vec()],
         ),
         (
+            "kind_twice",
+            Reason::DuplicateKey,
+            with(&[packed(10, &[0, 1, 0, 2])]),
+        ),
+        (
             "label_twice",
             Reason::DuplicateKey,
             with(&[packed(5, &[0, 0, 0, 1])]),
@@ -171,6 +176,11 @@ fn refused() -> Vec<Case<Reason>> {
             "no_such_text",
             Reason::Syntax,
             with(&[one(9, packed(8, &[OWN]))]),
+        ),
+        (
+            "no_such_kind_of_measurements",
+            Reason::WrongType,
+            with(&[packed(10, &[0, 3])]),
         ),
         ("not_utf8", Reason::Syntax, with(&[bytes(4, b"a\xff")])),
         (
@@ -290,6 +300,16 @@ fn understood() -> Vec<Case<Vec<Reason>>> {
             [&[version(), host(), texts(&bad_texts)][..], &bad_points].concat(),
         ),
         ("kinds", vec![], [&[version(), host()][..], &kinds].concat()),
+        (
+            "kinds_of_measurements",
+            vec![],
+            vec![
+                version(),
+                host(),
+                texts(&["requests_total"]),
+                packed(10, &[OWN, 1, 1, 2, 2, 0]),
+            ],
+        ),
         ("minimal", vec![], vec![version(), host()]),
         (
             "words",

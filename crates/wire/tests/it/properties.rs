@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use std::borrow::Cow;
 use tidegauge_model::{
-    AgentId, Batch, BatchRef, DropNotice, DropReason, Host, Name, Origin, Point, Tags, Value,
+    AgentId, Batch, BatchRef, DropNotice, DropReason, Host, Kind, Name, Origin, Point, Tags, Value,
 };
 use tidegauge_wire::{Collection, ENCODINGS, Splitter, encoders};
 
@@ -64,6 +64,16 @@ fn point() -> impl Strategy<Value = Point> {
     })
 }
 
+/// A measurement has one kind in a batch: that of its first letter.
+fn of_kind(point: Point) -> Point {
+    let kind = match point.measurement().as_str().as_bytes()[0] {
+        b'a'..b'j' => Kind::Counter,
+        b'j'..b'p' => Kind::Timer,
+        _ => Kind::Gauge,
+    };
+    point.of_kind(kind)
+}
+
 /// A point of one of a few shapes, so that points that follow each other are often alike.
 fn alike_point() -> impl Strategy<Value = Point> {
     let of = |word: &str| Name::new(word).expect("a name");
@@ -118,14 +128,14 @@ fn batch() -> impl Strategy<Value = Batch> {
             host: Host::new(host).expect("the pattern is that of hosts"),
             labels,
             drops: drops.unwrap_or_default(),
-            points,
+            points: points.into_iter().map(of_kind).collect(),
         }
     })
 }
 
 /// A point as it comes back: what was left out of it is not known any more.
 fn as_sent(point: &Point) -> Point {
-    let empty = Point::new(point.measurement().clone(), point.time_us());
+    let empty = Point::new(point.measurement().clone(), point.time_us()).of_kind(point.kind());
     let tagged = point.tags().iter().fold(empty, |point, (name, text)| {
         point.tag(name.clone(), text.clone())
     });
@@ -151,6 +161,7 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
         "\"sequence\":0",
         "\"host\":\"h\"",
         "\"labels\":{\"a\":\"b\"}",
+        "\"kinds\":{\"m\":\"counter\"}",
         "\"drops\":[",
         "\"first\":1",
         "\"last\":1",

@@ -141,6 +141,7 @@ macro_rules! conformance {
             the_schema_changes_under_load,
             ensuring_again_answers_the_same,
             the_first_type_of_a_field_stays,
+            the_kind_is_what_the_first_sender_said,
             reserved_names_are_refused,
             limits_are_kept,
             what_is_stored_survives_reopening,

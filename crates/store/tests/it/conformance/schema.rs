@@ -1,8 +1,10 @@
 //! Cases of D9 and D14: migrations, tables that grow between steps, and what is refused.
 
 use super::Subject;
-use super::building::{TestPoint, Writer, agent_host, as_rows, committed, moved, point, stored};
-use tidegauge_model::{Limits, Reason, ValueType, catalog};
+use super::building::{
+    TestPoint, Writer, agent_host, as_rows, committed, moved, point, requirements, stored,
+};
+use tidegauge_model::{Kind, Limits, Reason, ValueType, catalog};
 use tidegauge_store::{ErrorClass, FieldColumn, SeriesSlot};
 
 pub(crate) async fn migrating_twice_is_harmless(subject: &impl Subject) {
@@ -186,6 +188,35 @@ pub(crate) async fn the_first_type_of_a_field_stays(subject: &impl Subject) {
         value_type: ValueType::Float,
     };
     assert_eq!(writer.measurement("load").fields, [first]);
+}
+
+pub(crate) async fn the_kind_is_what_the_first_sender_said(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    for (told, further) in [(Kind::Counter, "value"), (Kind::Timer, "more")] {
+        let points = [
+            point("jobs", 0).field(further, 1.0).field("note", "x"),
+            point("load", 0).field("load1", 1.0).field("more", 1.0),
+        ];
+        let mut needs = requirements(&points);
+        for need in needs.measurements.values_mut() {
+            need.kind = Some(told);
+        }
+        let (store, catalog) = (&mut writer.store, &mut writer.catalog);
+        store.ensure(&needs, catalog).await.expect("ensured");
+    }
+    let known = subject.reader().measurements().await.expect("measurements");
+    let told: Vec<(&str, Kind, Vec<(&str, Kind)>)> = (known.iter())
+        .map(|known| {
+            let fields = known.fields.iter();
+            let mut fields: Vec<_> = fields.map(|f| (f.name.as_str(), f.kind)).collect();
+            fields.sort_unstable();
+            (known.name.as_str(), known.kind, fields)
+        })
+        .collect();
+    let (counter, gauge) = (Kind::Counter, Kind::Gauge);
+    let jobs = vec![("more", counter), ("note", gauge), ("value", counter)];
+    let load = vec![("load1", gauge), ("more", gauge)];
+    assert_eq!(told, [("jobs", counter, jobs), ("load", gauge, load)]);
 }
 
 pub(crate) async fn reserved_names_are_refused(subject: &impl Subject) {

@@ -57,7 +57,7 @@ pub(crate) async fn the_printed_schema_is_the_one_that_is_needed(subject: &impl 
         let need = MeasurementNeed {
             fields: fields.map(|f| (f.name.to_owned(), f.value_type)).collect(),
             tags: entry.tags.iter().map(|tag| tag.name.to_owned()).collect(),
-            keyed: false,
+            ..MeasurementNeed::default()
         };
         needs.measurements.insert(entry.name.to_owned(), need);
     }
