@@ -127,11 +127,14 @@ pub struct CollectorEntry {
     pub measurements: &'static [&'static str],
 }
 
+/// Makes a collector that has not collected yet.
+type NewCollector = dyn Fn(&CollectorContext) -> Box<dyn Collector> + Send + Sync;
+
 /// A collector that an application brings, beside those of [`COLLECTORS`].
 #[derive(Clone)]
 pub struct OwnCollector {
     name: &'static str,
-    new: Arc<dyn Fn(&CollectorContext) -> Box<dyn Collector> + Send + Sync>,
+    new: Arc<NewCollector>,
 }
 
 impl OwnCollector {

@@ -205,7 +205,7 @@ pub(crate) async fn the_kind_is_what_the_first_sender_said(subject: &impl Subjec
         store.ensure(&needs, catalog).await.expect("ensured");
     }
     let known = subject.reader().measurements().await.expect("measurements");
-    let told: Vec<(&str, Kind, Vec<(&str, Kind)>)> = (known.iter())
+    let told: Vec<_> = (known.iter())
         .map(|known| {
             let fields = known.fields.iter();
             let mut fields: Vec<_> = fields.map(|f| (f.name.as_str(), f.kind)).collect();
