@@ -81,6 +81,11 @@ const TABLE: &[Arrows] = &[
         tests_import: &["testkit"],
     },
     Arrows {
+        name: "examples",
+        imports: &["model", "wire", "spool", "agent", "sink", "store"],
+        tests_import: &["query"],
+    },
+    Arrows {
         name: "testkit",
         imports: &[],
         tests_import: &[],

@@ -7,7 +7,12 @@ use super::sources::{Part, Source, Sources};
 const MOST_LINES: usize = 500;
 
 /// Crates whose job it is to print.
-const MAY_PRINT: [&str; 3] = ["crates/cli/", "crates/xtask/", "crates/testkit/"];
+const MAY_PRINT: [&str; 4] = [
+    "crates/cli/",
+    "crates/xtask/",
+    "crates/testkit/",
+    "examples/",
+];
 
 /// The only files with `unsafe`: a call of librdkafka that its safe interface lacks, and a system call
 /// that no safe crate wraps.
