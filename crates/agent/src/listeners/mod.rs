@@ -9,20 +9,30 @@
 //! Sockets are bound when a listener is opened, so that a taken port is an error of the start. A
 //! new listener is one file here, one row in [`LISTENERS`] and its part of [`ListenerSettings`].
 
+mod decoded;
 mod figures;
 mod gate;
+mod http;
+pub mod influx;
 mod intake;
+pub mod otlp;
 mod refusal;
+pub mod statsd;
 
 use crate::AgentError;
 use async_trait::async_trait;
 pub use figures::ListenerFigures;
+pub use http::Token;
+use influx::InfluxSettings;
 pub(crate) use intake::Handed;
 pub use intake::{Intake, Receipt, Refused};
+use otlp::OtlpSettings;
 pub use refusal::Refusal;
+use statsd::StatsdSettings;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidegauge_model::{Clock, Name};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +62,7 @@ pub struct ListenerEntry {
 }
 
 /// All listeners.
-pub const LISTENERS: &[ListenerEntry] = &[];
+pub const LISTENERS: &[ListenerEntry] = &[statsd::ENTRY, influx::ENTRY, otlp::ENTRY];
 
 /// A listener that can run.
 pub struct OpenedListener {
@@ -72,6 +82,12 @@ pub struct OpenedListener {
 pub struct ListenerSettings {
     /// The limits of each of them.
     pub limits: ListenerLimits,
+    /// The listener `statsd`.
+    pub statsd: Option<StatsdSettings>,
+    /// The listener `influx`.
+    pub influx: Option<InfluxSettings>,
+    /// The listener `otlp`.
+    pub otlp: Option<OtlpSettings>,
 }
 
 /// Limits on what one listener accepts; all are inclusive. What exceeds one is refused and counted.
@@ -156,13 +172,6 @@ impl Room {
 
 /// Refuses to listen to others in the open: an address that is not loopback needs a token, or that
 /// the settings say so for this very listener.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the first listener with a socket is the next change"
-    )
-)]
 fn check_address(
     key: &'static str,
     address: SocketAddr,
@@ -177,6 +186,25 @@ fn check_address(
          set a token where there is one, or allow_insecure = true in the same section"
     );
     Err(AgentError::Setting { key, problem })
+}
+
+/// What went wrong when listening somewhere.
+fn listen_error(key: &'static str, address: impl ToString, source: std::io::Error) -> AgentError {
+    AgentError::Listen {
+        key,
+        address: address.to_string(),
+        source,
+    }
+}
+
+/// A socket for connections.
+fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, AgentError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().map_err(|source| listen_error(key, address, source))
 }
 
 #[cfg(test)]

@@ -4,5 +4,7 @@ mod collect;
 mod collectors;
 mod hosts;
 mod http_server;
+mod listeners;
 mod probes;
 mod publish;
+mod writes;

@@ -86,7 +86,10 @@ async fn work(
         cancel.clone(),
     )
     .await;
-    send_the_rest(&spool, &status, &cancel).await;
+    // A start that failed, because a port is taken for example, is told at once.
+    if collected.is_ok() {
+        send_the_rest(&spool, &status, &cancel).await;
+    }
     end.cancel();
     published.await??;
     for task in tasks {

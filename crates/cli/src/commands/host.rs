@@ -95,6 +95,7 @@ pub(super) fn collect_settings(
     let host = identity::host_name(settings.text("agent.host"), &context.roots)?;
     tracing::debug!(%agent, ?source, %host, "identity");
     let made = CollectSettings {
+        listeners: super::listeners::listeners(settings)?,
         labels,
         collectors,
         checks,

@@ -9,6 +9,7 @@ mod dashboard;
 mod dead_letters;
 mod host;
 mod kafka;
+mod listeners;
 #[cfg(feature = "stores")]
 mod query;
 #[cfg(feature = "stores")]

@@ -117,7 +117,9 @@ async fn work(
         cancel,
     )
     .await;
-    super::host::emptied(&spool, super::host::MOMENT).await;
+    if collected.is_ok() {
+        super::host::emptied(&spool, super::host::MOMENT).await;
+    }
     end.cancel();
     sink.await.context("running the sink")??;
     upkeep.await.context("looking after the database")?;

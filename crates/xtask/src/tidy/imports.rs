@@ -81,6 +81,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "crates/agent/src/probes/",
     ),
     (
+        "LISTENERS",
+        "crates/agent/src/listeners/mod.rs",
+        "crates/agent/src/listeners/",
+    ),
+    (
         "ENCODINGS",
         "crates/wire/src/encoding.rs",
         "crates/wire/src/",

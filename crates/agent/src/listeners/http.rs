@@ -1,0 +1,469 @@
+//! The HTTP server of the listeners that applications write to: HTTP/1 and HTTP/2 without TLS on one
+//! port, with limits on connections, headers, bodies and time, and a token.
+//!
+//! It reads the whole body, gunzips it, and knows no format: that is [`Routes`]. Requests of web
+//! pages are refused, because a page must not write to the loopback addresses of its reader.
+
+use super::{Intake, Refusal};
+use async_trait::async_trait;
+use base64::Engine as _;
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http_body_util::combinators::WithTrailers;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use sha2::{Digest as _, Sha256};
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegauge_model::Reason;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at the same time; further ones wait in the kernel's queue.
+const MOST_CONNECTIONS: usize = 256;
+/// Requests at the same time on one connection of HTTP/2.
+const MOST_STREAMS: u32 = 32;
+/// The largest head of a request.
+const MOST_HEAD_BYTES: usize = 16_384;
+/// Bodies that are held at the same time, in KiB.
+const MOST_BODIES_KIB: usize = 64 * 1_024;
+/// How long a head and a body may take to come.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a stop waits for answers that are under way.
+const STOP_WITHIN: Duration = Duration::from_millis(900);
+/// How long to wait after an error of the system, such as too many open files.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// What a sender must know. Only its hash is kept, and nothing shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// The token of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token(***)")
+    }
+}
+
+/// A request whose body is there.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Call {
+    /// A part of the query.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(known, _)| known == name);
+        found.map(|(_, text)| text.as_str())
+    }
+
+    /// A header, if it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// What is answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            content_type: "text/plain",
+            body: Vec::new(),
+            trailers: None,
+        }
+    }
+
+    pub(super) fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            content_type,
+            body: body.into(),
+            ..Self::empty(status)
+        }
+    }
+}
+
+/// What a listener answers.
+#[async_trait]
+pub(super) trait Routes: Send + Sync + 'static {
+    /// Whether this needs no token: a question whether it lives.
+    fn is_open(&self, path: &str) -> bool;
+
+    /// Answers a request.
+    async fn answer(&self, call: Call) -> Answer;
+
+    /// Says in the words of the format why a request is not taken.
+    fn refuse(&self, headers: &HeaderMap, status: StatusCode, problem: &str) -> Answer;
+}
+
+/// The server of one listener.
+pub(super) struct Server {
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) token: Option<Token>,
+    pub(super) intake: Intake,
+    pub(super) routes: Arc<dyn Routes>,
+}
+
+type Answered = Response<WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>>;
+
+/// What all connections share.
+struct Shared {
+    token: Option<Token>,
+    intake: Intake,
+    routes: Arc<dyn Routes>,
+    bodies: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Serves until `cancel`, then lets what is under way end.
+    pub(super) async fn run(self, cancel: CancellationToken) {
+        let shared = Arc::new(Shared {
+            token: self.token,
+            intake: self.intake,
+            routes: self.routes,
+            bodies: Arc::new(Semaphore::new(MOST_BODIES_KIB)),
+        });
+        let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            let (shared, free, cancel) = (shared.clone(), free.clone(), cancel.clone());
+            accepting.spawn(accept(listener, shared, free, cancel));
+        }
+        while accepting.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    free: Arc<Semaphore>,
+    cancel: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            let place = Arc::clone(&free).acquire_owned().await.ok()?;
+            Some((listener.accept().await, place))
+        };
+        let next = tokio::select! {
+            () = cancel.cancelled() => break,
+            next = next => next,
+        };
+        match next {
+            Some((Ok((stream, _)), place)) => {
+                let (shared, cancel) = (Arc::clone(&shared), cancel.clone());
+                connections.spawn(serve(stream, shared, place, cancel));
+            }
+            Some((Err(error), _)) => {
+                tracing::warn!(%error, "taking a connection of a listener");
+                tokio::time::sleep(AFTER_ERROR).await;
+            }
+            None => break,
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    tokio::time::timeout(STOP_WITHIN, ended).await.ok();
+}
+
+async fn serve(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    place: OwnedSemaphorePermit,
+    cancel: CancellationToken,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(DEADLINE)
+        .max_buf_size(MOST_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEAD_BYTES as u32)
+        .keep_alive_interval(Some(DEADLINE * 6));
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.handle(request).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = cancel.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "a connection of a listener broke off");
+    }
+    drop(place);
+}
+
+impl Shared {
+    async fn handle(&self, request: Request<Incoming>) -> Answered {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        let query: Vec<(String, String)> = form_urlencoded::parse(query).into_owned().collect();
+        let is_open = self.routes.is_open(&path);
+        let refused = if head.headers.contains_key(header::ORIGIN) {
+            Some((
+                Refusal::Unauthorized,
+                StatusCode::FORBIDDEN,
+                "a web page may not write here",
+            ))
+        } else if !is_open && !self.knows(&head.headers, &query) {
+            Some((
+                Refusal::Unauthorized,
+                StatusCode::UNAUTHORIZED,
+                "the token is missing or wrong",
+            ))
+        } else {
+            None
+        };
+        let answer = match refused {
+            Some((refusal, status, problem)) => {
+                self.intake.refuse(refusal, 1, problem);
+                self.routes.refuse(&head.headers, status, problem)
+            }
+            None => match self.body(&head.headers, body).await {
+                Ok((body, room)) => {
+                    let call = Call {
+                        method: head.method,
+                        path,
+                        query,
+                        headers: head.headers,
+                        body,
+                    };
+                    let answer = self.routes.answer(call).await;
+                    drop(room);
+                    answer
+                }
+                Err((refusal, status, problem)) => {
+                    self.intake.refuse(refusal, 1, problem);
+                    self.routes.refuse(&head.headers, status, problem)
+                }
+            },
+        };
+        answered(answer)
+    }
+
+    /// Whether the sender knows the token, in any of the ways in which clients say it.
+    fn knows(&self, headers: &HeaderMap, query: &[(String, String)]) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let said = headers.get(header::AUTHORIZATION);
+        let said = said.and_then(|value| value.to_str().ok());
+        let from_header = said
+            .and_then(|text| text.split_once(' '))
+            .and_then(
+                |(scheme, text)| match scheme.to_ascii_lowercase().as_str() {
+                    "bearer" | "token" => Some(text.trim().to_owned()),
+                    "basic" => password(text.trim()),
+                    _ => None,
+                },
+            );
+        let from_query = || {
+            let found = query.iter().find(|(name, _)| name == "p");
+            found.map(|(_, text)| text.clone())
+        };
+        // Hashes are compared, so the time that it takes tells nothing of the token.
+        from_header
+            .or_else(from_query)
+            .is_some_and(|text| Token::new(&text) == *token)
+    }
+
+    /// The body, gunzipped, and its place among those that are held.
+    async fn body(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<(Vec<u8>, OwnedSemaphorePermit), (Refusal, StatusCode, &'static str)> {
+        let most = self.intake.limits().message_bytes;
+        let too_large = (
+            Refusal::Bad(Reason::MessageTooLarge),
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than listeners.message_bytes",
+        );
+        let incomplete = (
+            Refusal::Incomplete,
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not come in time",
+        );
+        let is_gzip = match headers
+            .get(header::CONTENT_ENCODING)
+            .map(HeaderValue::as_bytes)
+        {
+            None | Some(b"identity" | b"") => false,
+            Some(b"gzip") => true,
+            Some(_) => {
+                return Err((
+                    Refusal::Unsupported,
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "of the content encodings gzip alone is taken",
+                ));
+            }
+        };
+        let told = body.size_hint().exact();
+        let told = told.map_or(most, |told| usize::try_from(told).unwrap_or(usize::MAX));
+        if told > most {
+            return Err(too_large);
+        }
+        let held = if is_gzip { most } else { told };
+        let kib = (held / 1_024 + 1).min(MOST_BODIES_KIB) as u32;
+        let read = async {
+            let room = Arc::clone(&self.bodies).acquire_many_owned(kib).await;
+            (Limited::new(body, most).collect().await, room)
+        };
+        let (bytes, room) = match tokio::time::timeout(DEADLINE, read).await {
+            Ok((Ok(body), Ok(room))) => (body.to_bytes(), room),
+            Ok((Err(error), _)) if error.is::<LengthLimitError>() => return Err(too_large),
+            _ => return Err(incomplete),
+        };
+        if !is_gzip {
+            return Ok((bytes.into(), room));
+        }
+        let gunzipped = tokio::task::spawn_blocking(move || gunzip(&bytes, most)).await;
+        match gunzipped {
+            Ok(Ok(bytes)) => Ok((bytes, room)),
+            Ok(Err(GunzipError::TooLarge)) => Err(too_large),
+            _ => Err((
+                Refusal::Bad(Reason::Syntax),
+                StatusCode::BAD_REQUEST,
+                "the body is no gzip",
+            )),
+        }
+    }
+}
+
+/// Why a body could not be decompressed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum GunzipError {
+    TooLarge,
+    Broken,
+}
+
+/// Decompresses up to a bound.
+pub(super) fn gunzip(bytes: &[u8], most: usize) -> Result<Vec<u8>, GunzipError> {
+    let mut found = Vec::new();
+    let mut reader = MultiGzDecoder::new(bytes).take(most as u64 + 1);
+    match reader.read_to_end(&mut found) {
+        Ok(length) if length > most => Err(GunzipError::TooLarge),
+        Ok(_) => Ok(found),
+        Err(_) => Err(GunzipError::Broken),
+    }
+}
+
+/// The password of basic authentication.
+fn password(text: &str) -> Option<String> {
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    Some(text.split_once(':')?.1.to_owned())
+}
+
+/// A text of JSON.
+pub(super) fn json_text(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control < ' ' => quoted.push(' '),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn answered(answer: Answer) -> Answered {
+    let trailers = answer.trailers.map(Ok);
+    let body = Full::new(Bytes::from(answer.body)).with_trailers(ready(trailers));
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(answer.content_type);
+    if answer.status != StatusCode::NO_CONTENT {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        _ => {}
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_small_body_does_not_become_a_large_one_d11() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![b'a'; 1_000_000]).expect("written");
+        let bomb = encoder.finish().expect("written");
+        assert!(bomb.len() < 2_000);
+        assert_eq!(gunzip(&bomb, 999_999), Err(GunzipError::TooLarge));
+        assert_eq!(gunzip(&bomb, 1_000_000).expect("fits").len(), 1_000_000);
+        assert_eq!(gunzip(b"none", 10), Err(GunzipError::Broken));
+    }
+
+    #[test]
+    fn a_token_is_not_shown_d13() {
+        let token = Token::new("secret");
+        assert_eq!(format!("{token:?}"), "Token(***)");
+        assert!(token == Token::new("secret") && token != Token::new("secret "));
+        assert_eq!(password("dXNlcjpwYTpzcw=="), Some("pa:ss".to_owned()));
+        assert_eq!(password("x"), None);
+    }
+}

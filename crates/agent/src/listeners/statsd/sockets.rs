@@ -1,0 +1,206 @@
+//! The sockets of StatsD: bound at the start, each read by a task.
+
+use super::super::{AgentError, Refusal, check_address, listen_error};
+use super::{Lines, StatsdSettings};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// The largest datagram that UDP has.
+const MOST_DATAGRAM_BYTES: usize = 65_535;
+/// The longest line of a connection.
+const MOST_LINE_BYTES: usize = 16_384;
+/// Connections at the same time.
+const MOST_CONNECTIONS: usize = 256;
+/// A connection that says nothing for so long is closed.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long to wait after an error of the system, such as too many open files.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+#[derive(Default)]
+pub(super) struct Sockets {
+    udp: Option<UdpSocket>,
+    tcp: Option<TcpListener>,
+    unix: Option<UnixSocket>,
+}
+
+/// A unix socket, whose file goes with it.
+struct UnixSocket {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "removing the socket");
+        }
+    }
+}
+
+impl Sockets {
+    /// Binds what the settings ask for; the addresses, for logs.
+    pub(super) fn open(settings: &StatsdSettings) -> Result<(Self, Vec<String>), AgentError> {
+        let (mut sockets, mut addresses) = (Self::default(), Vec::new());
+        let check = |key, address| check_address(key, address, false, settings.allow_insecure);
+        if let Some(address) = settings.udp {
+            const KEY: &str = "statsd.listen";
+            check(KEY, address)?;
+            let bound = bind_udp(address).map_err(|e| listen_error(KEY, address, e))?;
+            addresses.push(format!("udp {}", local(bound.local_addr(), address)));
+            sockets.udp = Some(bound);
+        }
+        if let Some(address) = settings.tcp {
+            const KEY: &str = "statsd.listen_tcp";
+            check(KEY, address)?;
+            let bound = super::super::bind_tcp(KEY, address)?;
+            addresses.push(format!("tcp {}", local(bound.local_addr(), address)));
+            sockets.tcp = Some(bound);
+        }
+        if let Some(path) = &settings.unix {
+            let bound = bind_unix(path);
+            let bound = bound.map_err(|e| listen_error("statsd.listen_unix", path.display(), e))?;
+            addresses.push(format!("unix {}", path.display()));
+            sockets.unix = Some(bound);
+        }
+        Ok((sockets, addresses))
+    }
+
+    /// Reads all of them in tasks.
+    pub(super) fn spawn(self, tasks: &mut JoinSet<()>, lines: &Lines) {
+        if let Some(socket) = self.udp {
+            let lines = lines.clone();
+            tasks.spawn(async move {
+                let mut datagram = vec![0; MOST_DATAGRAM_BYTES];
+                loop {
+                    let read = socket.recv(&mut datagram).await;
+                    take(&lines, &datagram, read).await;
+                }
+            });
+        }
+        if let Some(unix) = self.unix {
+            let lines = lines.clone();
+            tasks.spawn(async move {
+                let mut datagram = vec![0; MOST_DATAGRAM_BYTES];
+                loop {
+                    let read = unix.socket.recv(&mut datagram).await;
+                    take(&lines, &datagram, read).await;
+                }
+            });
+        }
+        if let Some(listener) = self.tcp {
+            tasks.spawn(accept(listener, lines.clone()));
+        }
+    }
+}
+
+async fn take(lines: &Lines, datagram: &[u8], read: io::Result<usize>) {
+    match read {
+        // What is as large as the buffer may be cut.
+        Ok(MOST_DATAGRAM_BYTES) => lines.too_long(),
+        Ok(length) => lines.take(&datagram[..length]),
+        Err(error) => {
+            tracing::warn!(%error, "reading a datagram of StatsD");
+            tokio::time::sleep(AFTER_ERROR).await;
+        }
+    }
+}
+
+/// Takes connections; those that are open end with this task.
+async fn accept(listener: TcpListener, lines: Lines) {
+    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "taking a connection of StatsD");
+                tokio::time::sleep(AFTER_ERROR).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
+            let detail = "a connection was closed at once";
+            lines.intake.refuse(Refusal::TooManyConnections, 1, detail);
+            continue;
+        };
+        let lines = lines.clone();
+        connections.spawn(async move {
+            read_lines(stream, &lines).await;
+            drop(place);
+        });
+    }
+}
+
+async fn read_lines(mut stream: TcpStream, lines: &Lines) {
+    let mut buffer = vec![0; MOST_LINE_BYTES];
+    let (mut filled, mut skips) = (0, false);
+    loop {
+        let read = tokio::time::timeout(IDLE, stream.read(&mut buffer[filled..])).await;
+        let Ok(Ok(length)) = read else { break };
+        if length == 0 {
+            break;
+        }
+        filled += length;
+        let whole = buffer[..filled]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |newline| newline + 1);
+        let mut begin = 0;
+        if skips && let Some(newline) = buffer[..whole].iter().position(|byte| *byte == b'\n') {
+            (skips, begin) = (false, newline + 1);
+        }
+        if !skips {
+            lines.take(&buffer[begin..whole]);
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+        if skips || filled == buffer.len() {
+            if !std::mem::replace(&mut skips, true) {
+                lines.too_long();
+            }
+            filled = 0;
+        }
+    }
+    if !skips {
+        lines.take(&buffer[..filled]);
+    }
+}
+
+fn local(bound: io::Result<SocketAddr>, asked: SocketAddr) -> SocketAddr {
+    bound.unwrap_or(asked)
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Binds a unix socket. The file of one that a program left behind is replaced; one that is in use is
+/// not, nor is a file of another kind.
+fn bind_unix(path: &Path) -> io::Result<UnixSocket> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        let in_use =
+            || -> io::Result<()> { std::os::unix::net::UnixDatagram::unbound()?.connect(path) };
+        if !metadata.file_type().is_socket() || in_use().is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    Ok(UnixSocket {
+        socket: UnixDatagram::bind(path)?,
+        path: path.to_owned(),
+    })
+}
