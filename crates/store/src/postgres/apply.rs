@@ -11,13 +11,14 @@ use super::bookkeeping;
 use super::connect::Session;
 use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
 use super::dead_letters;
-use super::errors::{self, During};
+use super::errors::During;
 use super::partitions::{self, Leaf, Partitions, State, Wanted};
+use super::send::{Load, send};
 use super::staging::{self, Repeats};
 use super::values::{Time, data_table, quoted, wire_time};
 use crate::phases::Phases;
 use crate::{Applied, RowBlock, Step, StoreError};
-use futures_util::{SinkExt, future, pin_mut};
+use futures_util::future;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +54,19 @@ struct Portion<'a> {
     block: &'a RowBlock,
     leaf: Leaf,
     rows: Cow<'a, [u32]>,
+}
+
+impl Portion<'_> {
+    /// The COPY of it, straight into its partition.
+    fn load(&self) -> Load<'_> {
+        let plan = CopyPlan::of(self.block, false);
+        Load {
+            block: self.block,
+            rows: &self.rows,
+            statement: plan.statement(self.block, &quoted(&self.leaf.name)),
+            plan,
+        }
+    }
 }
 
 impl Applier {
@@ -225,17 +239,16 @@ impl Applier {
             return Ok(Attempt::Done(Applied::Fenced));
         }
         phases.end("fence");
-        let mut new_rows = 0;
-        for portion in portions.iter().filter(|portion| !is_staged(portion.block)) {
-            match self.copy(session, portion).await {
-                Ok(rows) => new_rows += rows,
-                Err(error) if error.code() == Some("23505") => {
-                    session.rollback().await?;
-                    return Ok(Attempt::Repeated(portion.block.measurement().id));
-                }
-                Err(error) => return Err(error),
+        let direct = portions.iter().filter(|portion| !is_staged(portion.block));
+        let loads: Vec<_> = direct.map(Portion::load).collect();
+        let mut new_rows = match send(&mut self.encoder, session, &loads).await {
+            Ok(rows) => rows,
+            Err(failed) if failed.error.code() == Some("23505") => {
+                session.rollback().await?;
+                return Ok(Attempt::Repeated(failed.measurement));
             }
-        }
+            Err(failed) => return Err(failed.error),
+        };
         let mut repeats = Repeats::default();
         for block in step.blocks.iter().filter(|block| is_staged(block)) {
             new_rows += self.stage(session, block, &mut repeats).await?;
@@ -266,26 +279,6 @@ impl Applier {
         }))
     }
 
-    /// Copies rows straight into their partition.
-    async fn copy(
-        &mut self,
-        session: &mut Session,
-        portion: &Portion<'_>,
-    ) -> Result<u64, StoreError> {
-        let block = portion.block;
-        let plan = CopyPlan::of(block, false);
-        let sql = plan.statement(block, &quoted(&portion.leaf.name));
-        send(
-            &mut self.encoder,
-            session,
-            &sql,
-            block,
-            &portion.rows,
-            &plan,
-        )
-        .await
-    }
-
     /// Sends a block's rows through its staging table; answers how many are new.
     async fn stage(
         &mut self,
@@ -295,9 +288,15 @@ impl Applier {
     ) -> Result<u64, StoreError> {
         let rows = staging::first_of_each_key(block, repeats);
         let plan = CopyPlan::of(block, true);
-        let sql = plan.statement(block, &staging::table(block));
-        send(&mut self.encoder, session, &sql, block, &rows, &plan).await?;
-        staging::insert(session, block, &plan, &rows, repeats).await
+        let load = Load {
+            block,
+            rows: &rows,
+            statement: plan.statement(block, &staging::table(block)),
+            plan,
+        };
+        let sent = send(&mut self.encoder, session, std::slice::from_ref(&load)).await;
+        sent.map_err(|failed| failed.error)?;
+        staging::insert(session, block, &load.plan, &rows, repeats).await
     }
 }
 
@@ -400,38 +399,6 @@ async fn begin(
         return Ok(Some(Attempt::Done(Applied::LedgerMoved)));
     }
     Ok(Some(Attempt::PartitionsMoved))
-}
-
-/// Sends rows by one COPY; answers how many the server took.
-async fn send(
-    encoder: &mut CopyEncoder,
-    session: &mut Session,
-    sql: &str,
-    block: &RowBlock,
-    rows: &[u32],
-    plan: &CopyPlan,
-) -> Result<u64, StoreError> {
-    let doing = format!("copying rows of {}", block.measurement().name);
-    let statement = session.prepared(&doing, sql).await?;
-    let failed = |error| errors::from_driver(doing.as_str(), During::Statement, error);
-    let begun = session.client().copy_in(&statement);
-    let sink = session.within(&doing, During::Statement, begun).await?;
-    pin_mut!(sink);
-    encoder.begin();
-    // COPY knows no statement_timeout: the whole of it has our deadline.
-    let answer = async {
-        for &row in rows {
-            encoder.row(block, row as usize, plan)?;
-            if let Some(chunk) = encoder.full_chunk() {
-                sink.send(chunk).await.map_err(failed)?;
-            }
-        }
-        sink.send(encoder.finish()).await.map_err(failed)?;
-        sink.finish().await.map_err(failed)
-    };
-    tokio::time::timeout(session.deadline, answer)
-        .await
-        .unwrap_or_else(|_| Err(errors::deadline_elapsed(doing.as_str(), During::Statement)))
 }
 
 /// Each partition once, in one order for all writers.

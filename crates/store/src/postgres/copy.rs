@@ -2,6 +2,7 @@
 //! a signature, then for each row the number of columns and for each column its length and bytes,
 //! all big-endian. Written once, from the packed cells into one buffer: no value is boxed.
 
+use super::send::Load;
 use super::values::{quoted, wire_time};
 use crate::{RowBlock, StoreError};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -65,17 +66,11 @@ impl CopyEncoder {
     /// Begins a COPY.
     pub(super) fn begin(&mut self) {
         self.buffer.clear();
-        self.buffer.reserve(CHUNK_BYTES + CHUNK_BYTES / 4);
         self.buffer.put_slice(HEADER);
     }
 
     /// Writes one row; `Err` when its time is beyond what the database takes.
-    pub(super) fn row(
-        &mut self,
-        block: &RowBlock,
-        row: usize,
-        plan: &CopyPlan,
-    ) -> Result<(), StoreError> {
+    fn row(&mut self, block: &RowBlock, row: usize, plan: &CopyPlan) -> Result<(), StoreError> {
         let key = block.key(row);
         let time = wire_time(key.time_us).ok_or_else(time_out_of_range)?;
         let out = &mut self.buffer;
@@ -113,19 +108,24 @@ impl CopyEncoder {
         Ok(())
     }
 
-    /// What is worth sending by now.
-    pub(super) fn full_chunk(&mut self) -> Option<Bytes> {
-        (self.buffer.len() >= CHUNK_BYTES).then(|| {
-            let chunk = self.buffer.split().freeze();
-            self.buffer.reserve(CHUNK_BYTES + CHUNK_BYTES / 4);
-            chunk
-        })
-    }
-
-    /// Ends the COPY: the rest with the trailer.
-    pub(super) fn finish(&mut self) -> Bytes {
-        self.buffer.put_i16(TRAILER);
-        self.buffer.split().freeze()
+    /// What goes to the server next: as many of the rows as are worth sending at once, with the
+    /// trailer behind the last one.
+    pub(super) fn chunk(
+        &mut self,
+        load: &Load<'_>,
+        rows: &mut std::slice::Iter<'_, u32>,
+    ) -> Result<Bytes, StoreError> {
+        self.buffer.reserve(CHUNK_BYTES + CHUNK_BYTES / 4);
+        while self.buffer.len() < CHUNK_BYTES {
+            let Some(&row) = rows.next() else {
+                break;
+            };
+            self.row(load.block, row as usize, &load.plan)?;
+        }
+        if rows.as_slice().is_empty() {
+            self.buffer.put_i16(TRAILER);
+        }
+        Ok(self.buffer.split().freeze())
     }
 }
 
@@ -196,9 +196,14 @@ mod tests {
         );
         let mut encoder = CopyEncoder::default();
         encoder.begin();
-        for row in 0..2 {
-            encoder.row(&block, row, &plan).expect("in range");
-        }
+        let load = Load {
+            block: &block,
+            rows: &[0, 1],
+            plan,
+            statement: String::new(),
+        };
+        let mut rows = load.rows.iter();
+        let chunk = encoder.chunk(&load, &mut rows).expect("in range");
         let mut expected = HEADER.to_vec();
         expected.extend([
             0, 6, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7,
@@ -210,7 +215,8 @@ mod tests {
         ]);
         expected.extend([0xff; 12]);
         expected.extend([0, 0, 0, 4, 0, 0, 0, 3, 0xff, 0xff]);
-        assert_eq!(encoder.finish().as_ref(), expected.as_slice());
+        assert_eq!(chunk.as_ref(), expected.as_slice());
+        assert_eq!(rows.len(), 0);
     }
 
     #[test]

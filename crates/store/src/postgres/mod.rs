@@ -26,6 +26,7 @@ mod pooler;
 mod read;
 mod schema;
 mod schema_text;
+mod send;
 mod series;
 mod settle;
 mod staging;

@@ -16,6 +16,11 @@ use tidegauge_model::{BatchRef, DropNotice, Origin, Reason, ValueRef};
 /// eight truth values in a byte.
 pub(super) const MAX_ITEMS: usize = 1 << 20;
 
+/// What a message of one collection has, about: room for it is made at once.
+const USUAL_TEXTS: usize = 64;
+const USUAL_NAMES: usize = 256;
+const USUAL_SHAPES: usize = 32;
+
 /// The fields of the batch, by their numbers; 0 is none of them.
 const FIELDS: [&str; 11] = [
     "", "version", "origin", "host", "texts", "labels", "drops", "shapes", "blocks", "", "kinds",
@@ -42,12 +47,12 @@ pub(super) fn decode<'a>(bytes: &'a [u8], into: &mut BatchRef<'a>) -> Result<(),
         batch: into,
         texts: Texts {
             words: words::words(),
-            own: Vec::new(),
+            own: Vec::with_capacity(USUAL_TEXTS),
         },
-        names: Vec::new(),
+        names: Vec::with_capacity(USUAL_NAMES),
         seen: SeenNames::default(),
-        shapes: Vec::new(),
-        cells: Vec::new(),
+        shapes: Vec::with_capacity(USUAL_SHAPES),
+        cells: Vec::with_capacity(USUAL_NAMES),
         items: 0,
         time_us: 0,
         index: 0,
@@ -72,7 +77,7 @@ struct Decoder<'c, 'a> {
     names: Vec<(&'a str, ())>,
     seen: SeenNames<&'a str>,
     shapes: Vec<Shape<'a>>,
-    /// The values of one block by column, as bits: of a double, of a truth value, of a text index.
+    /// The values of one block by row, as bits: of a double, of a truth value, of a text index.
     cells: Vec<u64>,
     /// What counts for [`MAX_ITEMS`].
     items: usize,
@@ -104,7 +109,8 @@ struct Shape<'a> {
     tags: Range<usize>,
     fields: Range<usize>,
     problem: Option<Problem>,
-    /// Its number in the batch, once a point with all of its fields was there.
+    is_checked: bool,
+    /// Its number in the batch, once it is known.
     known: Option<u32>,
 }
 
@@ -282,51 +288,75 @@ impl<'a> Decoder<'_, 'a> {
             1 + tags.count_varints() + fields.count_varints(),
             at,
         )?;
-        let mut problem = None;
-        note(&mut problem, "measurement", check::name(measurement));
-        let tags = self.names("tags", tags, &mut problem)?;
-        let fields = self.names("fields", fields, &mut problem)?;
-        if fields.is_empty() {
-            note(&mut problem, "fields", no_fields());
-        }
+        let tags = self.names(tags)?;
+        let fields = self.names(fields)?;
         self.shapes.push(Shape {
             measurement,
             tags,
             fields,
-            problem,
+            problem: None,
+            is_checked: false,
             known: None,
         });
         Ok(())
     }
 
-    fn names(
-        &mut self,
-        key: &'static str,
-        mut indexes: Reader<'a>,
-        problem: &mut Option<Problem>,
-    ) -> Read<Range<usize>> {
+    fn names(&mut self, mut indexes: Reader<'a>) -> Read<Range<usize>> {
         let begin = self.names.len();
-        self.seen.begin();
-        let are_fine = are_different_words(indexes);
         while !indexes.is_empty() {
             let name = self.texts.next(&mut indexes)?.text;
-            if !are_fine {
-                let seen = self.seen.seen(&name, &self.names[begin..]);
-                note(problem, key, check::new_name(name, seen));
-            }
             self.names.push((name, ()));
         }
         Ok(begin..self.names.len())
+    }
+
+    /// Checks the names of a shape when the first block of it comes. Nearly always they are those of
+    /// the message before at the same place, and were checked then.
+    fn check_shape(&mut self, place: usize) {
+        let shape = &mut self.shapes[place];
+        if std::mem::replace(&mut shape.is_checked, true) {
+            return;
+        }
+        let tags = &self.names[shape.tags.clone()];
+        let fields = &self.names[shape.fields.clone()];
+        let same = |known: &[Box<str>], names: &[(&str, ())]| {
+            known.len() == names.len() && known.iter().zip(names).all(|(a, (b, ()))| **a == **b)
+        };
+        let expected = self.batch.expected_shape().filter(|&expected| {
+            self.batch.shape(expected).is_some_and(|expected| {
+                expected.measurement() == shape.measurement
+                    && same(expected.tags(), tags)
+                    && same(expected.fields(), fields)
+            })
+        });
+        shape.known = expected;
+        if expected.is_some() {
+            return;
+        }
+        let problem = &mut shape.problem;
+        note(problem, "measurement", check::name(shape.measurement));
+        for (key, names) in [("tags", tags), ("fields", fields)] {
+            self.seen.begin();
+            for (at, (name, ())) in names.iter().enumerate() {
+                let seen = self.seen.seen(name, &names[..at]);
+                note(problem, key, check::new_name(name, seen));
+            }
+        }
+        if fields.is_empty() {
+            note(problem, "fields", no_fields());
+        }
     }
 
     fn block(&mut self, mut reader: Reader<'a>) -> Read<()> {
         let (index, mut lists) = Lists::read(&mut reader)?;
         let at = reader.at();
         let place = usize::try_from(index).ok();
-        let Some(shape) = place.and_then(|place| self.shapes.get_mut(place)) else {
+        let Some(place) = place.filter(|place| *place < self.shapes.len()) else {
             let detail = format!("there is no shape {index}");
             return Err(fault(Reason::Syntax, at, detail));
         };
+        self.check_shape(place);
+        let shape = &mut self.shapes[place];
         let (columns, kinds) = (shape.fields.len(), lists.kinds.bytes().len());
         if columns != kinds {
             let detail = format!("expected {columns} kinds of columns, found {kinds}");
@@ -338,6 +368,11 @@ impl<'a> Decoder<'_, 'a> {
         lists.read_cells(rows, &mut self.cells)?;
         let tags = &self.names[shape.tags.clone()];
         let fields = &self.names[shape.fields.clone()];
+        let all_are_numbers = lists
+            .kinds
+            .bytes()
+            .iter()
+            .all(|kind| *kind <= column::DOUBLES);
         for row in 0..rows {
             self.time_us = self.time_us.wrapping_add(lists.times.zigzag()?);
             let mut problem = None;
@@ -349,8 +384,19 @@ impl<'a> Decoder<'_, 'a> {
                 self.batch.push_tag(name, text);
             }
             let mut left_out = 0;
-            let cells = self.cells.iter().skip(row).step_by(rows);
-            for (((name, ()), kind), cell) in fields.iter().zip(lists.kinds.bytes()).zip(cells) {
+            let cells = &self.cells[row * columns..][..columns];
+            let is_finite = |cell: &u64| f64::from_bits(*cell).is_finite();
+            let rest = if all_are_numbers && cells.iter().all(is_finite) {
+                let numbers = cells
+                    .iter()
+                    .map(|cell| ValueRef::Float(f64::from_bits(*cell)));
+                let names = fields.iter().map(|(name, ())| Cow::Borrowed(*name));
+                self.batch.push_fields(names.zip(numbers));
+                &[]
+            } else {
+                cells
+            };
+            for (((name, ()), kind), cell) in fields.iter().zip(lists.kinds.bytes()).zip(rest) {
                 let name = Cow::Borrowed(*name);
                 match *kind {
                     column::TRUTHS => self.batch.push_field(name, ValueRef::Bool(*cell != 0)),
@@ -383,7 +429,9 @@ impl<'a> Decoder<'_, 'a> {
                         Some(known) => batch.finish_point_in(known, index, measurement, time_us),
                         None => {
                             let found = batch.finish_point_of(0, index, measurement, time_us);
-                            shape.known = Some(found).filter(|_| left_out == 0);
+                            if left_out == 0 {
+                                shape.known = Some(found);
+                            }
                         }
                     }
                 }
@@ -444,19 +492,4 @@ fn read_drop(mut reader: Reader<'_>) -> Read<DropNotice> {
     };
     whole(check::drop_range(first, last), at)?;
     Ok(notice)
-}
-
-/// Whether these indexes are words of the version and none is there twice: nearly always, and then
-/// nothing more has to be checked of them.
-fn are_different_words(mut indexes: Reader<'_>) -> bool {
-    let mut seen = [false; words::COUNT];
-    while !indexes.is_empty() {
-        let index = indexes.varint().ok();
-        let word = index.and_then(|index| usize::try_from(index).ok());
-        match word.and_then(|word| seen.get_mut(word)) {
-            Some(seen) if !*seen => *seen = true,
-            _ => return false,
-        }
-    }
-    true
 }

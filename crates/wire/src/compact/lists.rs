@@ -49,21 +49,26 @@ impl<'a> Lists<'a> {
         Ok((shape, lists))
     }
 
-    /// Reads the values into `cells` as their bits, column by column.
+    /// Reads the values into `cells` as their bits, row by row; they come column by column.
     pub(super) fn read_cells(&mut self, rows: usize, cells: &mut Vec<u64>) -> Read<()> {
+        let kinds = self.kinds.bytes();
         cells.clear();
+        cells.resize(rows * kinds.len(), 0);
+        // Kept in registers.
+        let (mut decimals, mut doubles, mut texts) = (self.decimals, self.doubles, self.texts);
         let mut truths = 0;
-        for kind in self.kinds.bytes() {
+        for (column, kind) in kinds.iter().enumerate() {
+            let column = cells.iter_mut().skip(column).step_by(kinds.len());
             if let Some(power) = column::power(*kind) {
-                for _ in 0..rows {
-                    cells.push((self.decimals.zigzag()? as f64 / power).to_bits());
+                for cell in column {
+                    *cell = (decimals.zigzag()? as f64 / power).to_bits();
                 }
                 continue;
             }
-            for _ in 0..rows {
-                cells.push(match *kind {
-                    column::DOUBLES => self.doubles.double()?.to_bits(),
-                    column::TEXTS => self.texts.varint()?,
+            for cell in column {
+                *cell = match *kind {
+                    column::DOUBLES => doubles.double()?.to_bits(),
+                    column::TEXTS => texts.varint()?,
                     column::TRUTHS => {
                         let Some(byte) = self.truths.bytes().get(truths / 8) else {
                             let detail = "there are too few truth values";
@@ -77,14 +82,15 @@ impl<'a> Lists<'a> {
                         let detail = format!("there is no kind {kind} of columns");
                         return Err(fault(Reason::Syntax, self.kinds.at(), detail));
                     }
-                });
+                };
             }
         }
         if self.truths.bytes().len() != usize::div_ceil(truths, 8) {
             self.truths.end("truth values")?;
         }
-        self.decimals.end("decimals")?;
-        self.doubles.end("doubles")?;
-        self.texts.end("texts")
+        (self.decimals, self.doubles, self.texts) = (decimals, doubles, texts);
+        decimals.end("decimals")?;
+        doubles.end("doubles")?;
+        texts.end("texts")
     }
 }
