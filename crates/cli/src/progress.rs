@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the line is refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(500);
-/// How often a log line is written elsewhere.
-const LOG_EVERY: u32 = 120;
+/// How often the figures are looked at elsewhere: an idle program should be left asleep.
+const LOOK: Duration = Duration::from_secs(10);
+/// How many of these looks go to one log line.
+const LOG_EVERY: u32 = 6;
 /// Over how many refreshes a rate is taken.
 const RATE_OVER: usize = 20;
 
@@ -44,7 +46,7 @@ pub(crate) async fn status_line(cancel: CancellationToken, line: impl Fn() -> Li
         false => ProgressBar::hidden(),
     };
     bar.set_style(style(PLAIN));
-    let mut ticks = tokio::time::interval(REFRESH);
+    let mut ticks = tokio::time::interval(if terminal { REFRESH } else { LOOK });
     let mut count = 0;
     let mut pace = Pace::default();
     loop {
