@@ -81,6 +81,28 @@ impl Intake {
         self.clock.now_us()
     }
 
+    /// The clock.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Hands on a point of a built-in measurement, by which a listener tells of itself: it is not
+    /// judged and not counted among those of the applications.
+    pub(super) async fn tell(&self, point: Point) {
+        let Ok(waiting) = Arc::clone(&self.waiting).acquire_owned().await else {
+            return;
+        };
+        let handed = Handed {
+            points: vec![point],
+            waiting,
+            stored: None,
+        };
+        // It fails only when the agent is stopping, and then nobody waits for it.
+        if self.sender.send(handed).await.is_err() {
+            tracing::debug!("a point of a listener came after the end");
+        }
+    }
+
     /// The limits, for what is checked before there are points.
     #[must_use]
     pub fn limits(&self) -> &ListenerLimits {

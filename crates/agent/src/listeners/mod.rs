@@ -10,27 +10,36 @@
 //! new listener is one file here, one row in [`LISTENERS`] and its part of [`ListenerSettings`].
 
 mod decoded;
+pub mod exec;
 mod figures;
 mod gate;
 mod http;
 pub mod influx;
 mod intake;
 pub mod otlp;
+mod pages;
+pub mod prometheus;
 mod refusal;
 pub mod statsd;
+pub mod textfile;
 
 use crate::AgentError;
+use crate::probes::{CheckReason, CheckSettings, Fetcher, ProbeContext, authorization_of};
+use crate::schedule::{Ticks, phase};
 use async_trait::async_trait;
+use exec::ExecSettings;
 pub use figures::ListenerFigures;
 pub use http::Token;
 use influx::InfluxSettings;
 pub(crate) use intake::Handed;
 pub use intake::{Intake, Receipt, Refused};
 use otlp::OtlpSettings;
+use prometheus::PrometheusSettings;
 pub use refusal::Refusal;
 use statsd::StatsdSettings;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use textfile::TextfileSettings;
 use tidegauge_model::{Clock, Name};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -62,7 +71,14 @@ pub struct ListenerEntry {
 }
 
 /// All listeners.
-pub const LISTENERS: &[ListenerEntry] = &[statsd::ENTRY, influx::ENTRY, otlp::ENTRY];
+pub const LISTENERS: &[ListenerEntry] = &[
+    statsd::ENTRY,
+    influx::ENTRY,
+    otlp::ENTRY,
+    prometheus::ENTRY,
+    textfile::ENTRY,
+    exec::ENTRY,
+];
 
 /// A listener that can run.
 pub struct OpenedListener {
@@ -88,6 +104,12 @@ pub struct ListenerSettings {
     pub influx: Option<InfluxSettings>,
     /// The listener `otlp`.
     pub otlp: Option<OtlpSettings>,
+    /// The listener `prometheus`.
+    pub prometheus: PrometheusSettings,
+    /// The listener `textfile`.
+    pub textfile: Option<TextfileSettings>,
+    /// The listener `exec`.
+    pub exec: ExecSettings,
 }
 
 /// Limits on what one listener accepts; all are inclusive. What exceeds one is refused and counted.

@@ -70,11 +70,27 @@ impl Address {
 /// `Basic` credentials of RFC 7617 from the user part of a URL.
 fn basic_authorization(user: &str) -> Result<HeaderValue, String> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    let mut plain = percent_decoded(user);
-    plain.push(b':');
-    plain.extend(percent_decoded(password));
-    let mut value = HeaderValue::from_str(&format!("Basic {}", base64(&plain)))
-        .map_err(|_| "its user or password cannot be sent in a header".to_owned())?;
+    basic(&percent_decoded(user), &percent_decoded(password))
+}
+
+fn basic(user: &[u8], password: &[u8]) -> Result<HeaderValue, String> {
+    sensitive(&format!(
+        "Basic {}",
+        base64(&[user, b":", password].concat())
+    ))
+}
+
+/// The header for a user and a password, or for a token alone (RFC 6750).
+pub(crate) fn authorization_of(user: Option<&str>, secret: &str) -> Result<HeaderValue, String> {
+    match user {
+        Some(user) => basic(user.as_bytes(), secret.as_bytes()),
+        None => sensitive(&format!("Bearer {secret}")),
+    }
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| "its user, password or token cannot be sent in a header".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -44,6 +44,9 @@ struct HttpProbe {
     authority: String,
     path: String,
     authorization: Option<HeaderValue>,
+    accept: &'static str,
+    /// Whether the body is wanted, whole.
+    keeps_body: bool,
     deadline: Duration,
     body_regexp: Option<Regex>,
     expect_status: StatusRanges,
@@ -51,9 +54,12 @@ struct HttpProbe {
 }
 
 /// How far a check has come, and what was measured on the way.
+#[derive(Default)]
 struct Progress {
     phase: &'static str,
     certificate_not_after: Option<i64>,
+    content_type: Option<String>,
+    body: Vec<u8>,
     fields: Vec<(Name, Value)>,
 }
 
@@ -89,6 +95,8 @@ impl HttpProbe {
             authority: address.authority.clone(),
             path: address.path.clone(),
             authorization: address.authorization.clone(),
+            accept: "*/*",
+            keeps_body: false,
             deadline: settings.deadline(),
             body_regexp: settings.body_regexp().cloned(),
             expect_status: settings.expect_status().clone(),
@@ -173,7 +181,7 @@ impl HttpProbe {
         let mut request = Request::get(self.path.as_str())
             .header(header::HOST, self.authority.as_str())
             .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, "*/*")
+            .header(header::ACCEPT, self.accept)
             .header(header::CONNECTION, "close");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
@@ -212,6 +220,9 @@ impl HttpProbe {
         progress.found(name!("status"), f64::from(status));
         progress.found(name!("http_version"), version_text(response.version()));
         progress.phase = "reading the body";
+        let content_type = response.headers().get(header::CONTENT_TYPE);
+        progress.content_type =
+            content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
         let began = Instant::now();
         let mut body = response.into_body();
         // Kept only when there is a pattern to look for.
@@ -224,7 +235,7 @@ impl HttpProbe {
             };
             let part = &data[..data.len().min(self.max_body_bytes - bytes)];
             bytes += part.len();
-            if self.body_regexp.is_some() {
+            if self.body_regexp.is_some() || self.keeps_body {
                 kept.extend_from_slice(part);
             }
             if part.len() < data.len() {
@@ -248,6 +259,13 @@ impl HttpProbe {
                 detail,
             });
         }
+        if self.keeps_body && !whole {
+            return Err(Failure {
+                reason: CheckReason::TooLarge,
+                detail: format!("the body has more than {bytes} bytes"),
+            });
+        }
+        progress.body = kept;
         match (matched, whole) {
             (Some(false), true) => Err(Failure {
                 reason: CheckReason::BodyMismatch,
@@ -265,13 +283,14 @@ impl HttpProbe {
 #[async_trait]
 impl Probe for HttpProbe {
     async fn check(&self, clock: &dyn Clock) -> Finding {
+        self.check_with(&mut Progress::default(), clock).await
+    }
+}
+
+impl HttpProbe {
+    async fn check_with(&self, progress: &mut Progress, clock: &dyn Clock) -> Finding {
         let began = Instant::now();
-        let mut progress = Progress {
-            phase: "",
-            certificate_not_after: None,
-            fields: Vec::with_capacity(12),
-        };
-        let ended = tokio::time::timeout(self.deadline, self.exchange(&mut progress)).await;
+        let ended = tokio::time::timeout(self.deadline, self.exchange(progress)).await;
         let failure = match ended {
             Ok(Ok(())) => None,
             Ok(Err(failure)) => Some(failure),
@@ -289,11 +308,55 @@ impl Probe for HttpProbe {
             let seconds = not_after as f64 - clock.now_us() as f64 / 1e6;
             progress.found(name!("certificate_expires_seconds"), seconds.round());
         }
+        let fields = std::mem::take(&mut progress.fields);
         match failure {
-            None => Finding::new(CheckReason::Ok, None, progress.fields),
-            Some(Failure { reason, detail }) => {
-                Finding::new(reason, Some(&detail), progress.fields)
-            }
+            None => Finding::new(CheckReason::Ok, None, fields),
+            Some(Failure { reason, detail }) => Finding::new(reason, Some(&detail), fields),
+        }
+    }
+}
+
+/// Fetches a page as a check does, and keeps it.
+pub(crate) struct Fetcher(HttpProbe);
+
+/// A page, and how fetching it went.
+pub(crate) struct Fetched {
+    pub(crate) finding: Finding,
+    pub(crate) content_type: Option<String>,
+    /// Whole if the finding is good; else whatever came.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Fetcher {
+    /// Fetches what the settings name, as far as its bound of the body. `accept` is the formats that
+    /// can be read.
+    pub(crate) fn new(
+        settings: &CheckSettings,
+        context: &ProbeContext,
+        accept: &'static str,
+    ) -> Result<Self, AgentError> {
+        Ok(Self(HttpProbe {
+            accept,
+            keeps_body: true,
+            ..HttpProbe::new(settings, context)?
+        }))
+    }
+
+    /// Fetches once, within the deadline. The authorization replaces that of the address.
+    pub(crate) async fn fetch(
+        &mut self,
+        authorization: Option<HeaderValue>,
+        clock: &dyn Clock,
+    ) -> Fetched {
+        if authorization.is_some() {
+            self.0.authorization = authorization;
+        }
+        let mut progress = Progress::default();
+        let finding = self.0.check_with(&mut progress, clock).await;
+        Fetched {
+            finding,
+            content_type: progress.content_type,
+            body: progress.body,
         }
     }
 }

@@ -14,7 +14,9 @@ mod tls;
 
 use crate::AgentError;
 use crate::error::chain;
+pub(crate) use address::authorization_of;
 use async_trait::async_trait;
+pub(crate) use http::Fetcher;
 pub use reason::CheckReason;
 pub use settings::{CheckSettings, StatusRanges};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A web server in this process that misbehaves on demand.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -14,6 +15,8 @@ pub(crate) enum Behaviour {
     Reply(Vec<u8>),
     /// Sends the head of the request back as the body.
     Echo,
+    /// Keeps the head of the request and sends these bytes.
+    Keep(Arc<Mutex<String>>, Vec<u8>),
     /// Sends nothing and keeps the connection.
     Hang,
     /// Sends these bytes, then one more every few milliseconds.
@@ -66,6 +69,10 @@ async fn serve(
     match behaviour {
         Behaviour::Reply(bytes) => stream.write_all(&bytes).await?,
         Behaviour::Echo => stream.write_all(&reply(200, &head)).await?,
+        Behaviour::Keep(kept, bytes) => {
+            *kept.lock().expect("not poisoned") = String::from_utf8_lossy(&head).into_owned();
+            stream.write_all(&bytes).await?;
+        }
         Behaviour::Hang => std::future::pending().await,
         Behaviour::Drip(bytes) => {
             stream.write_all(bytes).await?;

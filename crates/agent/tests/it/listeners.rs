@@ -43,6 +43,17 @@ fn settings(listeners: ListenerSettings) -> CollectSettings {
 
 impl Running {
     pub(crate) async fn start(listeners: ListenerSettings) -> Self {
+        let running = Self::start_fetching(listeners);
+        running
+            .until("it listens", || {
+                !running.status.figures().listening.is_empty()
+            })
+            .await;
+        running
+    }
+
+    /// One whose listeners have no address.
+    pub(crate) fn start_fetching(listeners: ListenerSettings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let bounds = SpoolSettings {
             max_bytes: 1 << 30,
@@ -58,19 +69,13 @@ impl Running {
             status.clone(),
             cancel.clone(),
         ));
-        let running = Self {
+        Self {
             _folder: folder,
             spool,
             status,
             cancel,
             ran,
-        };
-        running
-            .until("it listens", || {
-                !running.status.figures().listening.is_empty()
-            })
-            .await;
-        running
+        }
     }
 
     pub(crate) async fn until(&self, what: &str, is_true: impl Fn() -> bool) {

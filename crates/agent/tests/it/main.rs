@@ -7,4 +7,5 @@ mod http_server;
 mod listeners;
 mod probes;
 mod publish;
+mod sources;
 mod writes;

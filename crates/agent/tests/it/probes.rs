@@ -310,14 +310,14 @@ async fn a_closed_port_and_a_name_that_is_none() {
 }
 
 /// A certificate authority, and the file that makes a client trust it.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     _folder: tempfile::TempDir,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -333,7 +333,7 @@ impl Authority {
     }
 
     /// A server's side with a certificate for `name` that ends in the year `until`.
-    fn acceptor(&self, name: &str, from: i32, until: i32) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str, from: i32, until: i32) -> TlsAcceptor {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(from, 1, 1);

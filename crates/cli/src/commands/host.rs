@@ -1,6 +1,6 @@
 //! From settings to what the agent needs: roots, identity, collectors, checks, spool.
 
-use crate::settings::{CheckTable, Place, Settings, UsageError, value};
+use crate::settings::{FileTable, Place, Settings, UsageError, value};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
@@ -160,7 +160,7 @@ fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
         .map(|url| check(settings, url, &place));
     for made in urls.chain(
         settings
-            .checks
+            .tables("agent.checks")
             .iter()
             .map(|table| check_of_table(settings, table)),
     ) {
@@ -195,58 +195,52 @@ pub(super) fn check(
     made.map_err(|error| usage(place, &error))
 }
 
-fn check_of_table(settings: &Settings, table: &CheckTable) -> Result<CheckSettings, UsageError> {
-    let text = |key: &str| {
-        table
-            .values
-            .get(key)
-            .and_then(|(texts, _)| texts.first())
-            .map(String::as_str)
-    };
-    let place = table.place.clone().unwrap_or(Place::Default);
-    let at = |key: &str| table.values.get(key).map_or(&place, |(_, place)| place);
-    let mut made = check(settings, text("url").unwrap_or_default(), at("url"))?;
+fn check_of_table(settings: &Settings, table: &FileTable) -> Result<CheckSettings, UsageError> {
+    let url = table.text("url").unwrap_or_default();
+    let mut made = check(settings, url, &table.place("url"))?;
     let refine = |made: Result<CheckSettings, AgentError>, key: &str| {
-        made.map_err(|error| usage(at(key), &error))
+        made.map_err(|error| usage(&table.place(key), &error))
     };
-    if let Some(name) = text("name") {
+    if let Some(name) = table.text("name") {
         made = refine(made.with_name(name), "name")?;
     }
-    if let Some(interval) = text("interval").and_then(|text| value::duration(text).ok()) {
+    if let Some(interval) = table.duration("interval") {
         made = refine(made.with_interval(interval), "interval")?;
     }
-    if let Some(deadline) = text("deadline").and_then(|text| value::duration(text).ok()) {
+    if let Some(deadline) = table.duration("deadline") {
         made = refine(made.with_deadline(deadline), "deadline")?;
     }
-    if let Some(pattern) = text("body_regexp") {
+    if let Some(pattern) = table.text("body_regexp") {
         made = refine(made.with_body_regexp(pattern), "body_regexp")?;
     }
-    if let Some((texts, place)) = table.values.get("expect_status") {
-        let ranges = texts
-            .join(",")
-            .parse()
-            .map_err(|error: AgentError| usage(place, &error))?;
-        made = made.with_expect_status(ranges);
+    let expected = table.list("expect_status");
+    if !expected.is_empty() {
+        let ranges = expected.join(",").parse();
+        let refused = |error: AgentError| usage(&table.place("expect_status"), &error);
+        made = made.with_expect_status(ranges.map_err(refused)?);
     }
-    if let Some(path) = text("ca_file") {
+    if let Some(path) = table.text("ca_file") {
         made = made.with_ca_file(path);
     }
     Ok(made)
 }
 
 fn labels(settings: &Settings) -> Result<Tags, UsageError> {
+    let place = settings.place("agent.labels");
+    tags(settings.list("agent.labels"), "agent.labels", &place)
+}
+
+/// Tags from pairs.
+pub(super) fn tags(pairs: &[String], key: &str, place: &Place) -> Result<Tags, UsageError> {
     let mut labels = Tags::new();
     let mut problems = Vec::new();
-    for pair in settings.list("agent.labels") {
+    for pair in pairs {
         let Ok((name, text)) = value::pair(pair) else {
             continue;
         };
         match Name::new(name) {
             Ok(name) => labels.push((name, Cow::Owned(text.to_owned()))),
-            Err(error) => problems.push(format!(
-                "{}: agent.labels: `{name}`: {error}",
-                settings.place("agent.labels")
-            )),
+            Err(error) => problems.push(format!("{place}: {key}: `{name}`: {error}")),
         }
     }
     if problems.is_empty() {

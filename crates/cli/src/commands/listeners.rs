@@ -1,11 +1,17 @@
 //! From settings to the listeners that they ask for.
 
-use crate::settings::{Settings, UsageError};
+use super::host::{tags, usage};
+use crate::settings::{FileTable, Place, Settings, UsageError, value};
+use tidegauge_agent::AgentError;
+use tidegauge_agent::listeners::exec::{ExecSettings, OutputFormat, ProgramSettings};
 use tidegauge_agent::listeners::influx::InfluxSettings;
 use tidegauge_agent::listeners::otlp::OtlpSettings;
+use tidegauge_agent::listeners::prometheus::{Credentials, PrometheusSettings, ScrapeSettings};
 use tidegauge_agent::listeners::statsd::StatsdSettings;
+use tidegauge_agent::listeners::textfile::TextfileSettings;
 use tidegauge_agent::listeners::{ListenerLimits, ListenerSettings, Token};
-use tidegauge_model::Name;
+use tidegauge_agent::probes::CheckSettings;
+use tidegauge_model::{Name, Tags};
 
 /// The listeners, with their limits.
 pub(super) fn listeners(settings: &Settings) -> Result<ListenerSettings, UsageError> {
@@ -14,6 +20,13 @@ pub(super) fn listeners(settings: &Settings) -> Result<ListenerSettings, UsageEr
         statsd: statsd(settings)?,
         influx: influx(settings)?,
         otlp: otlp(settings)?,
+        prometheus: PrometheusSettings {
+            targets: targets(settings)?,
+        },
+        textfile: textfile(settings)?,
+        exec: ExecSettings {
+            programs: programs(settings)?,
+        },
     })
 }
 
@@ -79,6 +92,144 @@ fn otlp(settings: &Settings) -> Result<Option<OtlpSettings>, UsageError> {
     };
     let listens = otlp.http.is_some() || otlp.grpc.is_some();
     Ok(listens.then_some(otlp))
+}
+
+fn textfile(settings: &Settings) -> Result<Option<TextfileSettings>, UsageError> {
+    let Some(folder) = settings.path("textfile.folder") else {
+        return Ok(None);
+    };
+    Ok(Some(TextfileSettings {
+        folder,
+        interval: settings
+            .duration("textfile.interval")
+            .unwrap_or(CheckSettings::DEFAULT_INTERVAL),
+        prefix: prefix(settings, "textfile.prefix")?,
+    }))
+}
+
+/// What was made of each, or the problems of all.
+fn all<T>(made: impl Iterator<Item = Result<T, UsageError>>) -> Result<Vec<T>, UsageError> {
+    let (mut good, mut problems) = (Vec::new(), Vec::new());
+    for made in made {
+        match made {
+            Ok(made) => good.push(made),
+            Err(UsageError(more)) => problems.extend(more),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(good),
+        false => Err(UsageError(problems)),
+    }
+}
+
+fn targets(settings: &Settings) -> Result<Vec<ScrapeSettings>, UsageError> {
+    let place = settings.place("prometheus.scrape");
+    let urls = settings.list("prometheus.scrape").iter();
+    let of_urls = urls.map(|url| {
+        Ok(ScrapeSettings {
+            page: page(settings, url, &place)?,
+            credentials: None,
+            labels: Tags::new(),
+            prefix: None,
+        })
+    });
+    let tables = settings.tables("prometheus.targets").iter();
+    all(of_urls.chain(tables.map(|table| target(settings, table))))
+}
+
+/// A page with what the settings say for all pages.
+fn page(settings: &Settings, url: &str, place: &Place) -> Result<CheckSettings, UsageError> {
+    let ok = "200".parse().expect("it is a status");
+    let interval = settings.duration("prometheus.interval");
+    let page = CheckSettings::new(url)
+        .and_then(|page| page.with_interval(interval.unwrap_or(CheckSettings::DEFAULT_INTERVAL)));
+    let page = page.map_err(|error| usage(place, &error))?;
+    let most_bytes = limits(settings).message_bytes;
+    Ok(page.with_expect_status(ok).with_max_body_bytes(most_bytes))
+}
+
+fn target(settings: &Settings, table: &FileTable) -> Result<ScrapeSettings, UsageError> {
+    let url = table.text("url").unwrap_or_default();
+    let mut made = page(settings, url, &table.place("url"))?;
+    let refused = |key: &str, error: &AgentError| usage(&table.place(key), error);
+    if let Some(name) = table.text("name") {
+        made = made
+            .with_name(name)
+            .map_err(|error| refused("name", &error))?;
+    }
+    if let Some(interval) = table.duration("interval") {
+        let of_interval = made.with_interval(interval);
+        made = of_interval.map_err(|error| refused("interval", &error))?;
+    }
+    if let Some(deadline) = table.duration("deadline") {
+        let of_deadline = made.with_deadline(deadline);
+        made = of_deadline.map_err(|error| refused("deadline", &error))?;
+    }
+    if let Some(path) = table.text("ca_file") {
+        made = made.with_ca_file(path);
+    }
+    if let Some(bytes) = table
+        .text("max_bytes")
+        .and_then(|text| value::bytes(text).ok())
+    {
+        made = made.with_max_body_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+    Ok(ScrapeSettings {
+        page: made,
+        credentials: credentials(table)?,
+        labels: tags(table.list("labels"), "labels", &table.place("labels"))?,
+        prefix: prefix_of(table)?,
+    })
+}
+
+fn credentials(table: &FileTable) -> Result<Option<Credentials>, UsageError> {
+    let text = |key| table.text(key).map(str::to_owned);
+    let refuse =
+        |key: &str, problem: &str| Err(UsageError::one(format!("{}: {problem}", table.place(key))));
+    let (user, file) = match (text("token_file"), text("user"), text("password_file")) {
+        (None, None, None) => return Ok(None),
+        (Some(file), None, None) => (None, file),
+        (None, Some(user), Some(file)) => (Some(user), file),
+        (Some(_), _, _) => return refuse("token_file", "a target has a token or a user, not both"),
+        (None, Some(_), None) => return refuse("user", "`user` needs a `password_file`"),
+        (None, None, Some(_)) => return refuse("password_file", "`password_file` needs a `user`"),
+    };
+    let file = file.into();
+    Ok(Some(Credentials { user, file }))
+}
+
+fn programs(settings: &Settings) -> Result<Vec<ProgramSettings>, UsageError> {
+    let usual = settings.duration("exec.interval");
+    let usual = usual.unwrap_or(CheckSettings::DEFAULT_INTERVAL);
+    all(settings.tables("exec.programs").iter().map(|table| {
+        let interval = table.duration("interval").unwrap_or(usual);
+        let pairs = table.list("environment").iter();
+        let pairs = pairs.filter_map(|pair| value::pair(pair).ok());
+        Ok(ProgramSettings {
+            name: table.text("name").unwrap_or_default().to_owned(),
+            command: table.list("command").to_vec(),
+            interval,
+            deadline: table.duration("deadline").unwrap_or(interval.mul_f64(0.8)),
+            format: table
+                .text("format")
+                .and_then(OutputFormat::parse)
+                .unwrap_or(OutputFormat::Influx),
+            environment: pairs
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .collect(),
+            folder: table.text("folder").map(Into::into),
+            prefix: prefix_of(table)?,
+        })
+    }))
+}
+
+fn prefix_of(table: &FileTable) -> Result<Option<Name>, UsageError> {
+    let place = table.place("prefix");
+    let name = |text: &str| {
+        Name::new(text)
+            .map_err(|error| UsageError::one(format!("{place}: prefix: `{text}`: {error}")))
+    };
+    table.text("prefix").map(name).transpose()
 }
 
 fn prefix(settings: &Settings, key: &str) -> Result<Option<Name>, UsageError> {

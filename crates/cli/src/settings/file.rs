@@ -1,10 +1,11 @@
 //! The configuration file: TOML, read with the place of every key.
 
 use super::Place;
-use super::table::{CHECK_KEYS, SETTINGS, setting};
-use super::value::Type;
+use super::table::{SETTINGS, TABLES, TableSetting, setting};
+use super::value::{self, Type};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -12,14 +13,39 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, Default)]
 pub(crate) struct FileValues {
     pub(crate) values: HashMap<&'static str, (Vec<String>, Place)>,
-    pub(crate) checks: Vec<CheckTable>,
+    pub(crate) tables: HashMap<&'static str, Vec<FileTable>>,
 }
 
-/// One `[[agent.checks]]`.
+/// One table of those that may be there many times.
 #[derive(Debug, Default)]
-pub(crate) struct CheckTable {
+pub(crate) struct FileTable {
     pub(crate) place: Option<Place>,
     pub(crate) values: BTreeMap<&'static str, (Vec<String>, Place)>,
+}
+
+impl FileTable {
+    /// A list, or the parts of pairs.
+    pub(crate) fn list(&self, key: &str) -> &[String] {
+        self.values.get(key).map_or(&[], |(texts, _)| texts)
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.list(key).first().map(String::as_str)
+    }
+
+    /// Where a value stands, or the table.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let own = self.values.get(key).map(|(_, place)| place);
+        own.or(self.place.as_ref())
+            .cloned()
+            .unwrap_or(Place::Default)
+    }
+
+    /// A duration.
+    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+        self.text(key).and_then(|text| value::duration(text).ok())
+    }
 }
 
 /// Reads a file; problems are added to `problems`, each with its line.
@@ -70,8 +96,9 @@ fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
         }
         for (key, value) in table {
             let key_text = format!("{}.{}", section.get_ref(), key.get_ref());
-            if key_text == "agent.checks" {
-                found.checks = reader.checks(value, problems);
+            if let Some(known) = TABLES.iter().find(|known| known.key == key_text) {
+                let tables = reader.tables(known, value, problems);
+                found.tables.insert(known.key, tables);
                 continue;
             }
             let place = reader.place(key);
@@ -114,54 +141,57 @@ impl Reader<'_> {
         }
     }
 
-    fn checks(&self, value: &Spanned<DeValue<'_>>, problems: &mut Vec<String>) -> Vec<CheckTable> {
+    fn tables(
+        &self,
+        known: &TableSetting,
+        value: &Spanned<DeValue<'_>>,
+        problems: &mut Vec<String>,
+    ) -> Vec<FileTable> {
+        let (key, what) = (known.key, known.what);
+        let expected = |place| format!("{place}: {key}: expected tables, as [[{key}]]");
         let Some(tables) = value.get_ref().as_array() else {
-            problems.push(format!(
-                "{}: agent.checks: expected tables, as [[agent.checks]]",
-                self.place(value)
-            ));
+            problems.push(expected(self.place(value)));
             return Vec::new();
         };
-        let mut checks = Vec::new();
+        let mut found = Vec::new();
         for item in tables.iter() {
             let place = self.place(item);
             let Some(table) = item.get_ref().as_table() else {
-                problems.push(format!(
-                    "{place}: agent.checks: expected tables, as [[agent.checks]]"
-                ));
+                problems.push(expected(place));
                 continue;
             };
-            let mut check = CheckTable {
+            let mut read = FileTable {
                 place: Some(place.clone()),
-                ..CheckTable::default()
+                ..FileTable::default()
             };
             for (key, value) in table {
                 let place = self.place(key);
-                let Some(known) = CHECK_KEYS.iter().find(|known| known.key == key.get_ref()) else {
-                    let keys: Vec<String> = CHECK_KEYS
-                        .iter()
-                        .map(|k| format!("{} ({})", k.key, k.help))
-                        .collect();
+                let Some(key) = known.keys.iter().find(|known| known.key == key.get_ref()) else {
+                    let keys = known.keys.iter();
+                    let keys: Vec<String> =
+                        keys.map(|k| format!("{} ({})", k.key, k.help)).collect();
                     problems.push(format!(
-                        "{place}: unknown key `{}` of a check; there are: {}",
+                        "{place}: unknown key `{}` of {what}; there are: {}",
                         key.get_ref(),
                         keys.join(" ")
                     ));
                     continue;
                 };
-                match texts(value.get_ref(), known.kind) {
+                match texts(value.get_ref(), key.kind) {
                     Ok(texts) => {
-                        check.values.insert(known.key, (texts, place));
+                        read.values.insert(key.key, (texts, place));
                     }
-                    Err(problem) => problems.push(format!("{place}: {}: {problem}", known.key)),
+                    Err(problem) => problems.push(format!("{place}: {}: {problem}", key.key)),
                 }
             }
-            if !check.values.contains_key("url") {
-                problems.push(format!("{place}: a check needs a `url`"));
+            for key in known.required {
+                if !read.values.contains_key(key) {
+                    problems.push(format!("{place}: {what} needs a `{key}`"));
+                }
             }
-            checks.push(check);
+            found.push(read);
         }
-        checks
+        found
     }
 }
 

@@ -10,7 +10,7 @@ mod resolved;
 pub(crate) mod table;
 pub(crate) mod value;
 
-pub(crate) use file::CheckTable;
+pub(crate) use file::FileTable;
 pub(crate) use resolved::{Settings, with_flags};
 pub(crate) use table::{For, SETTINGS, Setting};
 

@@ -1,6 +1,6 @@
 //! The reference page of the settings, made from the table; the test holds it up to date.
 
-use super::table::CHECK_KEYS;
+use super::table::TABLES;
 use super::value::Type;
 use super::{For, SETTINGS};
 use std::fmt::Write;
@@ -66,16 +66,20 @@ fn page() -> String {
         )
         .unwrap();
     }
-    page.push_str("\n## [[agent.checks]]\n\n| key | value | meaning |\n|---|---|---|\n");
-    for key in CHECK_KEYS {
-        writeln!(
+    for table in TABLES {
+        write!(
             page,
-            "| `{}` | {} | {} |",
-            key.key,
-            key.kind.placeholder(),
-            key.help
+            "\n## [[{}]]\n\n| key | value | meaning |\n|---|---|---|\n",
+            table.key
         )
         .unwrap();
+        for key in table.keys {
+            let (name, value, mut help) = (key.key, key.kind.placeholder(), key.help.to_owned());
+            if let Type::Choice(words) = key.kind {
+                write!(help, " One of {}.", words.join(", ")).unwrap();
+            }
+            writeln!(page, "| `{name}` | {value} | {help} |").unwrap();
+        }
     }
     page
 }

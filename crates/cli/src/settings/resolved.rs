@@ -1,6 +1,6 @@
 //! The effective values, by key.
 
-use super::file::{self, CheckTable, FileValues};
+use super::file::{self, FileTable, FileValues};
 use super::value::{self, Type};
 use super::{For, Place, SETTINGS, Setting, UsageError};
 use clap::{Arg, ArgAction, ArgMatches};
@@ -13,8 +13,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Settings {
     values: HashMap<&'static str, (Vec<String>, Place)>,
-    /// The `[[agent.checks]]` of the file.
-    pub(crate) checks: Vec<CheckTable>,
+    tables: HashMap<&'static str, Vec<FileTable>>,
 }
 
 /// Adds the settings' flags that a command takes.
@@ -83,7 +82,7 @@ impl Settings {
         if problems.is_empty() {
             Ok(Self {
                 values,
-                checks: file.checks,
+                tables: file.tables,
             })
         } else {
             Err(UsageError(problems))
@@ -118,6 +117,11 @@ impl Settings {
     /// A list, or the parts of pairs.
     pub(crate) fn list(&self, key: &str) -> &[String] {
         self.values.get(key).map_or(&[], |(texts, _)| texts)
+    }
+
+    /// The tables `[[key]]` of the file.
+    pub(crate) fn tables(&self, key: &str) -> &[FileTable] {
+        self.tables.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// Where a value came from.

@@ -3,6 +3,7 @@
 
 use super::value::Type;
 use tidegauge_agent::collectors::process::GroupBy;
+use tidegauge_agent::listeners::exec::OutputFormat;
 use tidegauge_wire::TimeUnit;
 
 /// The commands that take a setting.
@@ -187,6 +188,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("otlp.allow_insecure", None, Type::Flag, Some("false"), AGENTS,
         "Whether it may listen without a token on addresses that other hosts reach."),
 
+    row("prometheus.scrape", Some("scrape"), Type::Urls, None, AGENTS,
+        "Pages of metrics that the listener `prometheus` fetches; may be repeated. More about a page is said in the file, as [[prometheus.targets]]."),
+    row("prometheus.interval", None, Type::Duration, Some("10s"), AGENTS,
+        "Time between two fetches of a page."),
+
+    row("textfile.folder", Some("textfile"), Type::Path, None, AGENTS,
+        "The folder whose files *.prom the listener `textfile` reads; by default it reads none."),
+    row("textfile.interval", None, Type::Duration, Some("10s"), AGENTS,
+        "How often it reads them."),
+    row("textfile.prefix", None, Type::Text, None, AGENTS,
+        "A name that is put before all its measurements, with `_` between them."),
+
+    row("exec.interval", None, Type::Duration, Some("60s"), AGENTS,
+        "How often the listener `exec` runs the programs of [[exec.programs]]."),
+
     row("store.url", Some("store"), Type::Secret, None, STORES,
         "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),
     row("store.connect_deadline", None, Type::Duration, Some("10s"), STORES,
@@ -251,46 +267,112 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How log lines are written to stderr."),
 ];
 
-/// One key of `[[agent.checks]]` in the file.
-pub(crate) struct CheckKey {
+/// One key of a [`TableSetting`].
+pub(crate) struct TableKey {
     pub(crate) key: &'static str,
     pub(crate) kind: Type,
     pub(crate) help: &'static str,
 }
 
+/// Tables of the file that may be there many times, as `[[agent.checks]]`.
+pub(crate) struct TableSetting {
+    /// Section and key.
+    pub(crate) key: &'static str,
+    /// What one of them is.
+    pub(crate) what: &'static str,
+    /// The keys that each needs.
+    pub(crate) required: &'static [&'static str],
+    pub(crate) keys: &'static [TableKey],
+}
+
+/// All of them, in the order of the reference.
+pub(crate) const TABLES: &[TableSetting] = &[
+    TableSetting {
+        key: "agent.checks",
+        what: "a check",
+        required: &["url"],
+        keys: CHECK_KEYS,
+    },
+    TableSetting {
+        key: "prometheus.targets",
+        what: "a target",
+        required: &["url"],
+        keys: TARGET_KEYS,
+    },
+    TableSetting {
+        key: "exec.programs",
+        what: "a program",
+        required: &["name", "command"],
+        keys: PROGRAM_KEYS,
+    },
+];
+
+const fn table_key(key: &'static str, kind: Type, help: &'static str) -> TableKey {
+    TableKey { key, kind, help }
+}
+
+/// The keys of `[[prometheus.targets]]`.
+#[rustfmt::skip]
+const TARGET_KEYS: &[TableKey] = &[
+    table_key("url", Type::Text, "The page, as http://127.0.0.1:9100/metrics."),
+    table_key("name", Type::Text, "Its name, the tag `target`; by default the URL."),
+    table_key("interval", Type::Duration, "Time between two fetches; by default `prometheus.interval`."),
+    table_key("deadline", Type::Duration, "The longest that a fetch may take; by default its interval, but at most 10s."),
+    table_key("ca_file", Type::Path, "A PEM file with the certificates to trust instead of the platform's."),
+    table_key("token_file", Type::Path, "A file with the token to send (`Authorization: Bearer`)."),
+    table_key("user", Type::Text, "The user to send, with `password_file`."),
+    table_key("password_file", Type::Path, "A file with the user's password."),
+    table_key("max_bytes", Type::Bytes, "The largest page that is taken; by default `listeners.message_bytes`."),
+    table_key("labels", Type::Pairs, "Tags of all its points, beside `target`."),
+    table_key("prefix", Type::Text, "A name that is put before all its measurements, with `_` between them."),
+];
+
+/// The keys of `[[exec.programs]]`.
+#[rustfmt::skip]
+const PROGRAM_KEYS: &[TableKey] = &[
+    table_key("name", Type::Text, "Its name, the tag `program`."),
+    table_key("command", Type::List, "The program and its arguments, each as it is: there is no shell."),
+    table_key("format", Type::Choice(OutputFormat::WORDS), "What it prints; by default influx."),
+    table_key("interval", Type::Duration, "Time between two runs; by default `exec.interval`."),
+    table_key("deadline", Type::Duration, "How long it may run, then it is killed with all that it started; by default 0.8 of its interval."),
+    table_key("environment", Type::Pairs, "Its environment, beside PATH."),
+    table_key("folder", Type::Path, "Its working folder; by default the agent's."),
+    table_key("prefix", Type::Text, "A name that is put before all its measurements, with `_` between them."),
+];
+
 /// The keys of `[[agent.checks]]`.
-pub(crate) const CHECK_KEYS: &[CheckKey] = &[
-    CheckKey {
+const CHECK_KEYS: &[TableKey] = &[
+    TableKey {
         key: "url",
         kind: Type::Text,
         help: "What is checked.",
     },
-    CheckKey {
+    TableKey {
         key: "name",
         kind: Type::Text,
         help: "Its name, the tag `target`; by default the URL.",
     },
-    CheckKey {
+    TableKey {
         key: "interval",
         kind: Type::Duration,
         help: "Time between two checks.",
     },
-    CheckKey {
+    TableKey {
         key: "deadline",
         kind: Type::Duration,
         help: "The longest that one check may take.",
     },
-    CheckKey {
+    TableKey {
         key: "body_regexp",
         kind: Type::Text,
         help: "A regular expression that the body must match.",
     },
-    CheckKey {
+    TableKey {
         key: "expect_status",
         kind: Type::List,
         help: "The status codes that are fine; by default 200 to 399.",
     },
-    CheckKey {
+    TableKey {
         key: "ca_file",
         kind: Type::Path,
         help: "A PEM file with the certificates to trust instead of the platform's.",
