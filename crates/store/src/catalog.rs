@@ -118,9 +118,22 @@ pub(crate) fn kind_of_field(
 ) -> Kind {
     match built_in {
         Some(entry) => entry.field(field).map_or(Kind::Gauge, |field| field.kind),
+        // Beside the counts of a histogram or a summary, these go up and down.
+        None if measurement == Kind::Counter && is_statistic(field) => Kind::Gauge,
         None if value_type == ValueType::Float => measurement,
         None => Kind::Gauge,
     }
+}
+
+/// `min`, `max`, `mean`, or a percentile such as `p99_9`.
+fn is_statistic(field: &str) -> bool {
+    let percentile = field.strip_prefix('p').is_some_and(|digits| {
+        digits.starts_with(|first: char| first.is_ascii_digit())
+            && digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'_')
+    });
+    percentile || ["min", "max", "mean"].contains(&field)
 }
 
 impl MeasurementNeed {

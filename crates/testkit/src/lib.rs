@@ -6,6 +6,7 @@
 //! A test that needs a server begins with `let Some(brokers) = testkit::kafka("name") else
 //! { return };`: where there is none, the skip is said aloud and recorded (see [`skip`]).
 
+mod clients;
 mod database;
 mod eventually;
 mod host_tree;
@@ -15,6 +16,7 @@ pub mod servers;
 mod services;
 mod skips;
 
+pub use clients::{CLIENTS, CLIENTS_PROBLEM, Clients};
 pub use database::{Database, postgres_database, postgres_query};
 pub use eventually::{eventually, eventually_async};
 pub use host_tree::HostTree;

@@ -19,6 +19,7 @@ pub mod openmetrics;
 pub mod otlp;
 pub mod prometheus_remote_write;
 mod split;
+pub mod statsd;
 pub mod telegraf_json;
 
 pub use encoding::{

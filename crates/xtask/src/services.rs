@@ -16,7 +16,7 @@ use tidegauge_testkit::servers::{
     Place, PostgresOptions, PostgresServer, SERVICES_FOLDER, WAYS_TO_GET_SERVERS, is_running,
     random_cluster_id, stop_by_id,
 };
-use tidegauge_testkit::{mysql_query, postgres_query};
+use tidegauge_testkit::{CLIENTS, CLIENTS_PROBLEM, Clients, mysql_query, postgres_query};
 
 use crate::run::{CannotTry, root, target};
 
@@ -160,6 +160,15 @@ pub(crate) fn fetch() -> anyhow::Result<Distribution> {
         }
         other => anyhow::Error::new(other).context("fetch the servers"),
     })
+}
+
+/// The variable that leads to the clients of others, fetched if they are not there yet; or the one that
+/// says why there are none, for the tests that need them to fail with.
+pub(crate) fn clients() -> (String, String) {
+    match Clients::fetch(&root().join("services/clients"), &cache()) {
+        Ok(python) => (CLIENTS.to_owned(), python.display().to_string()),
+        Err(error) => (CLIENTS_PROBLEM.to_owned(), format!("{error:#}")),
+    }
 }
 
 /// `cargo xtask services fetch`.

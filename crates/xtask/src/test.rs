@@ -16,7 +16,7 @@ use tidegauge_testkit::servers::Lifetime;
 
 use crate::interrupt;
 use crate::run::{command, root};
-use crate::services::{Databases, Environment, Servers, fetch, make_enterable};
+use crate::services::{Databases, Environment, Servers, clients, fetch, make_enterable};
 use crate::skips::{self, Skips};
 use crate::web;
 
@@ -141,7 +141,8 @@ fn servers(options: &Options, folder: &Path) -> anyhow::Result<(Option<Servers>,
     let servers = Servers::start(&distribution, Lifetime::ThisProcess, folder, Databases::ALL)?;
     eprintln!("=== servers: up, {:.1} s", start.elapsed().as_secs_f64());
     interrupt::check()?;
-    let environment = servers.environment();
+    let mut environment = servers.environment();
+    environment.extend([clients()]);
     Ok((Some(servers), environment))
 }
 

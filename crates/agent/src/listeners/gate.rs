@@ -1,13 +1,13 @@
 //! The limits of one listener (D14): which of its points may go on.
 //!
 //! What the sink would refuse is refused here, where the application can still be told. A field
-//! keeps its type and a measurement its kind from its first point on, as in the database.
+//! keeps its type from its first point on, as in the database.
 
 use super::{ListenerLimits, Refusal};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidegauge_model::catalog::{self, RESERVED_FIELDS};
-use tidegauge_model::{Kind, Name, Point, Reason, Tag, Value, ValueType};
+use tidegauge_model::{Name, Point, Reason, Tag, Value, ValueType};
 use tidegauge_wire::clean_name;
 
 /// A series counts against the limit until it was not there for so long, or for twice as long.
@@ -18,17 +18,12 @@ const SERIES_AGE_US: i64 = 3_600_000_000;
 pub(super) struct Gate {
     limits: ListenerLimits,
     prefix: Option<Name>,
-    measurements: HashMap<Name, Known>,
+    /// Their fields, with the type of each.
+    measurements: HashMap<Name, HashMap<Name, ValueType>>,
     /// Hashes of the series of this period and of the one before.
     series: HashSet<u64>,
     old_series: HashSet<u64>,
     period_began_us: Option<i64>,
-}
-
-#[derive(Debug)]
-struct Known {
-    kind: Kind,
-    fields: HashMap<Name, ValueType>,
 }
 
 type Judged<T = ()> = Result<T, (Refusal, String)>;
@@ -106,15 +101,9 @@ impl Gate {
                 return refuse(Reason::TooManyMeasurements, name.to_owned());
             }
         }
-        if let Some(known) = known
-            && known.kind != point.kind()
-        {
-            let detail = format!("{measurement} is a {}, not a {}", known.kind, point.kind());
-            return refuse(Reason::TypeConflict, detail);
-        }
-        let mut fields = known.map_or(0, |known| known.fields.len());
+        let mut fields = known.map_or(0, HashMap::len);
         for (name, value) in point.fields() {
-            match known.and_then(|known| known.fields.get(name)) {
+            match known.and_then(|known| known.get(name)) {
                 Some(first) if *first != value.value_type() => {
                     let (first, this) = (first.as_str(), value.value_type().as_str());
                     let detail = format!("{measurement}.{name} is a {first}, not a {this}");
@@ -160,20 +149,15 @@ impl Gate {
     }
 
     fn learn(&mut self, point: &Point) {
-        let known = match self.measurements.get_mut(point.measurement()) {
-            Some(known) => known,
-            None => {
-                let known = Known {
-                    kind: point.kind(),
-                    fields: HashMap::new(),
-                };
-                let entry = self.measurements.entry(point.measurement().clone());
-                entry.or_insert(known)
-            }
-        };
-        for (name, value) in point.fields() {
-            if !known.fields.contains_key(name) {
-                known.fields.insert(name.clone(), value.value_type());
+        if !self.measurements.contains_key(point.measurement()) {
+            let measurement = point.measurement().clone();
+            self.measurements.insert(measurement, HashMap::new());
+        }
+        if let Some(known) = self.measurements.get_mut(point.measurement()) {
+            for (name, value) in point.fields() {
+                if !known.contains_key(name) {
+                    known.insert(name.clone(), value.value_type());
+                }
             }
         }
     }

@@ -91,6 +91,8 @@ pub(super) struct Answer {
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
     pub(super) trailers: Option<HeaderMap>,
+    /// A header that the format has.
+    pub(super) header: Option<(&'static str, &'static str)>,
 }
 
 impl Answer {
@@ -100,6 +102,7 @@ impl Answer {
             content_type: "text/plain",
             body: Vec::new(),
             trailers: None,
+            header: None,
         }
     }
 
@@ -359,7 +362,8 @@ impl Shared {
             Ok((Err(error), _)) if error.is::<LengthLimitError>() => return Err(too_large),
             _ => return Err(incomplete),
         };
-        if !is_gzip {
+        // Some clients say gzip with every request, also with those that have no body.
+        if !is_gzip || bytes.is_empty() {
             return Ok((bytes.into(), room));
         }
         let gunzipped = tokio::task::spawn_blocking(move || gunzip(&bytes, most)).await;
@@ -426,6 +430,9 @@ fn answered(answer: Answer) -> Answered {
     let content_type = HeaderValue::from_static(answer.content_type);
     if answer.status != StatusCode::NO_CONTENT {
         headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    if let Some((name, text)) = answer.header {
+        headers.insert(name, HeaderValue::from_static(text));
     }
     match answer.status {
         StatusCode::UNAUTHORIZED => {

@@ -99,7 +99,10 @@ impl Routes for Api {
 
     async fn answer(&self, call: Call) -> Answer {
         match (&call.method, call.path.as_str()) {
-            (&Method::GET | &Method::HEAD, "/ping") => Answer::empty(StatusCode::NO_CONTENT),
+            (&Method::GET | &Method::HEAD, "/ping") => Answer {
+                header: Some(("x-influxdb-version", VERSION)),
+                ..Answer::empty(StatusCode::NO_CONTENT)
+            },
             (&Method::GET, "/health") => {
                 let text = format!(
                     r#"{{"name":"influxdb","message":"ready for writes","status":"pass","version":"{VERSION}"}}"#

@@ -1,5 +1,6 @@
 //! Integration tests of the agent.
 
+mod clients;
 mod collect;
 mod collectors;
 mod hosts;

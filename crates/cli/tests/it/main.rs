@@ -12,6 +12,7 @@ mod command_line;
 mod crashes;
 mod dead_letters;
 mod host_metrics;
+mod listeners;
 mod lost_messages;
 mod network_gone;
 mod produce;

@@ -233,7 +233,7 @@ fn unpack_mariadb(folder: &Path) -> Result<(), FetchError> {
     fs::remove_dir_all(&archive).map_err(at(&archive))
 }
 
-fn run(tool: &'static str, command: &mut Command) -> Result<(), FetchError> {
+pub(crate) fn run(tool: &'static str, command: &mut Command) -> Result<(), FetchError> {
     let output = match command.stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -256,7 +256,7 @@ fn run(tool: &'static str, command: &mut Command) -> Result<(), FetchError> {
     })
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> FetchError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FetchError {
     let path = path.to_owned();
     move |source| FetchError::Cache { path, source }
 }

@@ -5,7 +5,7 @@
 //! need none of this: the shared servers of the run are enough (`testkit::kafka`).
 
 pub mod certificates;
-mod distribution;
+pub(crate) mod distribution;
 mod folder;
 mod kafka;
 mod kafka_metadata;

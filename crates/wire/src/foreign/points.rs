@@ -9,7 +9,7 @@ use super::{DecodeContext, names};
 use crate::check::{self, Checked, SeenNames, Wrong, wrong};
 use crate::error::quote;
 use std::borrow::Cow;
-use tidegauge_model::{BatchRef, Reason, ValueRef};
+use tidegauge_model::{BatchRef, Kind, Name, Reason, ValueRef};
 
 /// What an encoding says about its points.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +162,12 @@ impl<'c, 'a> ForeignPoints<'c, 'a> {
         }
         self.batch.replace_open_field(place, value);
         Ok(())
+    }
+
+    /// Says that a measurement, whose name is in our pattern, is no gauge; once for each.
+    pub(crate) fn kind(&mut self, measurement: &Name, kind: Kind) {
+        let measurement = Cow::Owned(measurement.as_str().to_owned());
+        self.batch.kinds.push((measurement, kind));
     }
 
     /// Counts a point that is not begun, because its only value is no finite number.

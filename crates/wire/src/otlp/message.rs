@@ -85,6 +85,8 @@ pub(super) struct Sum {
     pub(super) data_points: Vec<NumberPoint>,
     #[prost(int32, tag = "2")]
     pub(super) aggregation_temporality: i32,
+    #[prost(bool, tag = "3")]
+    pub(super) is_monotonic: bool,
 }
 
 /// See the schema.

@@ -9,20 +9,23 @@
 //! 3. The host is the attribute `host.name`, else `service.instance.id`.
 //! 4. Of points of temporality delta the tag `temporality` is `delta`, so that they never are one
 //!    series with cumulative ones.
-//! 5. A point that says that it has no value makes no row.
-//! 6. Keys of JSON that are not known are stepped over, as OTLP asks of receivers.
+//! 5. What grows from the start of its sender on (monotonic sums, histograms and summaries that are
+//!    cumulative) is of kind counter, delta histograms are timers, everything else is a gauge.
+//! 6. A point that says that it has no value makes no row.
+//! 7. Keys of JSON that are not known are stepped over, as OTLP asks of receivers.
 
 mod fields;
 mod message;
 
 use crate::check::{Checked, wrong};
 use crate::foreign::points::{ForeignPoints, ForeignRules};
-use crate::{DecodeContext, DecodeError, Encoding, Place, TimeUnit};
+use crate::{DecodeContext, DecodeError, Encoding, Place, TimeUnit, clean_name};
 use fields::DataPoint;
 use message::{AnyValue, KeyValue, Metric, MetricsData};
 use prost::Message as _;
 use std::borrow::Cow;
-use tidegauge_model::{BatchRef, Reason};
+use std::collections::HashSet;
+use tidegauge_model::{BatchRef, Kind, Name, Reason};
 
 /// The encoding `otlp/1`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +64,7 @@ impl Encoding for Otlp {
             points: ForeignPoints::new(into, context, RULES),
             received_us: context.received_us,
             index: 0,
+            told: HashSet::new(),
         };
         for of_resource in request(bytes)?.resource_metrics {
             let resource = of_resource.resource.unwrap_or_default().attributes;
@@ -109,11 +113,14 @@ struct Reader<'c, 'a> {
     points: ForeignPoints<'c, 'a>,
     received_us: Option<i64>,
     index: u32,
+    /// Measurements whose kind was told.
+    told: HashSet<Name>,
 }
 
 impl<'a> Reader<'_, 'a> {
     fn metric(&mut self, origin: Origin<'_>, metric: &Metric) {
         let name = metric.name.as_str();
+        self.kind(metric);
         if let Some(gauge) = &metric.gauge {
             self.points(origin, name, false, &gauge.data_points);
         }
@@ -131,6 +138,34 @@ impl<'a> Reader<'_, 'a> {
         }
         if let Some(summary) = &metric.summary {
             self.points(origin, name, false, &summary.data_points);
+        }
+    }
+
+    /// Tells the kind of a measurement that is no gauge.
+    fn kind(&mut self, metric: &Metric) {
+        let of = |temporality: i32| match temporality {
+            DELTA => Kind::Timer,
+            _ => Kind::Counter,
+        };
+        let sum = metric
+            .sum
+            .as_ref()
+            .filter(|sum| sum.is_monotonic && sum.aggregation_temporality != DELTA);
+        let histogram = metric
+            .histogram
+            .as_ref()
+            .map(|one| one.aggregation_temporality);
+        let exponential = metric.exponential_histogram.as_ref();
+        let kind = sum
+            .map(|_| Kind::Counter)
+            .or(histogram.map(of))
+            .or(exponential.map(|one| of(one.aggregation_temporality)))
+            .or(metric.summary.as_ref().map(|_| Kind::Counter));
+        if let Some((kind, name)) = kind.zip(clean_name(&metric.name))
+            && !self.told.contains(&name)
+        {
+            self.points.kind(&name, kind);
+            self.told.insert(name);
         }
     }
 

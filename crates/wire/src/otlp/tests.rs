@@ -47,6 +47,27 @@ fn every_kind_is_read_alike_from_json_and_protobuf() {
     let from_json = read(REQUEST.as_bytes());
     assert_eq!(from_json, (expected.to_vec(), vec![], 0));
     let request: MetricsData = serde_json::from_str(REQUEST).expect("a request");
+    let kinds = |message: &[u8]| {
+        let mut batch = BatchRef::default();
+        Otlp.decode(message, &mut batch).expect("a request");
+        let kinds = batch.kinds.iter();
+        let kinds: Vec<_> = kinds.map(|(name, kind)| format!("{name} {kind}")).collect();
+        kinds.join(", ")
+    };
+    let told = "duration counter, sizes counter, gc counter";
+    assert_eq!(kinds(REQUEST.as_bytes()), told);
+    let mut request = request;
+    assert_eq!(kinds(&request.encode_to_vec()), told);
+    // The file is older than this field.
+    for sum in request
+        .resource_metrics
+        .iter_mut()
+        .flat_map(|of| &mut of.scope_metrics)
+        .flat_map(|of| &mut of.metrics)
+        .filter_map(|metric| metric.sum.as_mut())
+    {
+        sum.is_monotonic = false;
+    }
     let bytes = request.encode_to_vec();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/otlp/v1/metrics.bin");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

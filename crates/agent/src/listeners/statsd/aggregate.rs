@@ -12,18 +12,30 @@
 //! beginning of its interval, so that its first increase is not lost to rates.
 
 use super::super::Refusal;
-use super::line::{Line, MetricType, number};
 use super::values::{Random, Values};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidegauge_model::{Kind, Name, Point, Reason};
 use tidegauge_wire::clean_name;
+use tidegauge_wire::statsd::{Line, LineError, MetricType, number};
 
 /// So many values of all timers and texts of all sets are kept together: 4 MiB.
 const MOST_KEPT: usize = 500_000;
 
 /// Why a sample is refused, and what is wrong with it.
 pub(super) type Refused = (Refusal, &'static str);
+
+/// The same for a line that cannot be read.
+pub(super) fn refused(error: LineError) -> Refused {
+    match error {
+        LineError::Bad(reason, detail) => (reason.into(), detail),
+        LineError::Unsupported(detail) => (Refusal::Unsupported, detail),
+        other => {
+            tracing::debug!(%other, "a line of StatsD");
+            (Reason::Syntax.into(), "it cannot be read")
+        }
+    }
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Series {
@@ -93,7 +105,7 @@ impl Aggregate {
         // What cannot be read makes no series.
         if line.metric != MetricType::Set {
             let first = line.values().next().unwrap_or_default();
-            counted(line.metric, number(first)?)?;
+            counted(line.metric, value_of(first)?)?;
         }
         let entry = self.series.entry(series).or_insert_with(|| Entry {
             state: State::new(line.metric),
@@ -104,17 +116,17 @@ impl Aggregate {
         for text in line.values() {
             match &mut entry.state {
                 State::Counter { total, .. } => {
-                    *total += counted(line.metric, number(text)?)? * weight;
+                    *total += counted(line.metric, value_of(text)?)? * weight;
                 }
                 State::Gauge(value) => {
-                    let number = number(text)?;
+                    let number = value_of(text)?;
                     match text.starts_with(['+', '-']) {
                         true => *value += number,
                         false => *value = number,
                     }
                 }
                 State::Timer(values) => {
-                    values.add(number(text)?, weight, &mut self.room, &mut self.random);
+                    values.add(value_of(text)?, weight, &mut self.room, &mut self.random);
                 }
                 State::Set(texts) => {
                     let mut hasher = DefaultHasher::new();
@@ -180,6 +192,10 @@ impl Aggregate {
         self.room = MOST_KEPT;
         points
     }
+}
+
+fn value_of(text: &str) -> Result<f64, Refused> {
+    number(text).map_err(refused)
 }
 
 /// A value of this type, if it may be one.

@@ -1,16 +1,15 @@
 //! The listener `statsd`: StatsD and DogStatsD over UDP, TCP and unix datagrams.
 //!
-//! Lines are read where they come in ([`line`]) and put together by series ([`aggregate`]); what
+//! Lines are read where they come in and put together by series ([`aggregate`]); what
 //! came of them is handed on every interval. Senders are not answered, so what finds no room is
 //! refused and counted. `docs/listeners.md` is its reference.
 
 mod aggregate;
-pub mod line;
 mod sockets;
 mod values;
 
 use super::{AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener};
-use aggregate::Aggregate;
+use aggregate::{Aggregate, refused};
 use async_trait::async_trait;
 use sockets::Sockets;
 use std::net::SocketAddr;
@@ -18,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidegauge_model::{Name, Reason};
+use tidegauge_wire::statsd::parse;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -93,7 +93,7 @@ impl Listener for Statsd {
     async fn run(self: Box<Self>, intake: Intake, cancel: CancellationToken) {
         let lines = Lines::new(intake, self.expiry_us);
         let mut tasks = JoinSet::new();
-        self.sockets.spawn(&mut tasks, &lines);
+        self.sockets.spawn(&mut tasks, &lines, &cancel);
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -103,7 +103,7 @@ impl Listener for Statsd {
                 _ = ticks.tick() => lines.flush(),
             }
         }
-        tasks.shutdown().await;
+        while tasks.join_next().await.is_some() {}
         lines.flush();
     }
 }
@@ -141,7 +141,9 @@ impl Lines {
             if line.is_empty() {
                 continue;
             }
-            let taken = line::parse(line).and_then(|line| aggregate.add(&line, now_us));
+            let taken = parse(line)
+                .map_err(refused)
+                .and_then(|line| aggregate.add(&line, now_us));
             if let Err((refusal, detail)) = taken {
                 let begin = String::from_utf8_lossy(&line[..line.len().min(80)]);
                 self.intake

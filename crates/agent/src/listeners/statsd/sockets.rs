@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// The largest datagram that UDP has.
 const MOST_DATAGRAM_BYTES: usize = 65_535;
@@ -21,6 +22,8 @@ const MOST_LINE_BYTES: usize = 16_384;
 const MOST_CONNECTIONS: usize = 256;
 /// A connection that says nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long a stop goes on reading.
+const MOMENT: Duration = Duration::from_millis(50);
 /// How long to wait after an error of the system, such as too many open files.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
@@ -73,31 +76,48 @@ impl Sockets {
         Ok((sockets, addresses))
     }
 
-    /// Reads all of them in tasks.
-    pub(super) fn spawn(self, tasks: &mut JoinSet<()>, lines: &Lines) {
+    /// Reads all of them in tasks, which end a moment after `cancel`: what was sent before is taken.
+    pub(super) fn spawn(self, tasks: &mut JoinSet<()>, lines: &Lines, cancel: &CancellationToken) {
         if let Some(socket) = self.udp {
-            let lines = lines.clone();
+            let (lines, end) = (lines.clone(), end(cancel));
             tasks.spawn(async move {
                 let mut datagram = vec![0; MOST_DATAGRAM_BYTES];
+                tokio::pin!(end);
                 loop {
-                    let read = socket.recv(&mut datagram).await;
-                    take(&lines, &datagram, read).await;
+                    tokio::select! {
+                        biased;
+                        read = socket.recv(&mut datagram) => take(&lines, &datagram, read).await,
+                        () = &mut end => break,
+                    }
                 }
             });
         }
         if let Some(unix) = self.unix {
-            let lines = lines.clone();
+            let (lines, end) = (lines.clone(), end(cancel));
             tasks.spawn(async move {
                 let mut datagram = vec![0; MOST_DATAGRAM_BYTES];
+                tokio::pin!(end);
                 loop {
-                    let read = unix.socket.recv(&mut datagram).await;
-                    take(&lines, &datagram, read).await;
+                    tokio::select! {
+                        biased;
+                        read = unix.socket.recv(&mut datagram) => take(&lines, &datagram, read).await,
+                        () = &mut end => break,
+                    }
                 }
             });
         }
         if let Some(listener) = self.tcp {
-            tasks.spawn(accept(listener, lines.clone()));
+            tasks.spawn(accept(listener, lines.clone(), cancel.clone()));
         }
+    }
+}
+
+/// A moment after `cancel`.
+fn end(cancel: &CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+    let cancel = cancel.clone();
+    async move {
+        cancel.cancelled().await;
+        tokio::time::sleep(MOMENT).await;
     }
 }
 
@@ -113,14 +133,18 @@ async fn take(lines: &Lines, datagram: &[u8], read: io::Result<usize>) {
     }
 }
 
-/// Takes connections; those that are open end with this task.
-async fn accept(listener: TcpListener, lines: Lines) {
+/// Takes connections; returns when those that are open have ended too.
+async fn accept(listener: TcpListener, lines: Lines, cancel: CancellationToken) {
     let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let until = end(&cancel);
+    tokio::pin!(until);
     loop {
         let accepted = tokio::select! {
+            biased;
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = &mut until => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -135,19 +159,25 @@ async fn accept(listener: TcpListener, lines: Lines) {
             lines.intake.refuse(Refusal::TooManyConnections, 1, detail);
             continue;
         };
-        let lines = lines.clone();
+        let (lines, end) = (lines.clone(), end(&cancel));
         connections.spawn(async move {
-            read_lines(stream, &lines).await;
+            read_lines(stream, &lines, end).await;
             drop(place);
         });
     }
+    while connections.join_next().await.is_some() {}
 }
 
-async fn read_lines(mut stream: TcpStream, lines: &Lines) {
+async fn read_lines(mut stream: TcpStream, lines: &Lines, end: impl Future<Output = ()>) {
+    tokio::pin!(end);
     let mut buffer = vec![0; MOST_LINE_BYTES];
     let (mut filled, mut skips) = (0, false);
     loop {
-        let read = tokio::time::timeout(IDLE, stream.read(&mut buffer[filled..])).await;
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout(IDLE, stream.read(&mut buffer[filled..])) => read,
+            () = &mut end => break,
+        };
         let Ok(Ok(length)) = read else { break };
         if length == 0 {
             break;

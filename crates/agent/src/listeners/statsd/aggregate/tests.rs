@@ -1,9 +1,9 @@
 //! Lines put together, interval by interval.
 
-use super::super::line::parse;
 use super::*;
 use proptest::prelude::*;
 use tidegauge_model::Value;
+use tidegauge_wire::statsd::parse;
 
 const SECOND: i64 = 1_000_000;
 
@@ -12,7 +12,8 @@ fn aggregate() -> Aggregate {
 }
 
 fn add(aggregate: &mut Aggregate, line: &str, now_us: i64) -> &'static str {
-    let taken = parse(line.as_bytes()).and_then(|line| aggregate.add(&line, now_us));
+    let line = parse(line.as_bytes()).map_err(refused);
+    let taken = line.and_then(|line| aggregate.add(&line, now_us));
     taken.map_or_else(|(refusal, _)| refusal.as_str(), |()| "")
 }
 

@@ -1,11 +1,10 @@
 //! One line of StatsD, with the tags and the packed values of DogStatsD:
 //! `name:value[:value…]|type[|@rate][|#tag:text,tag]`.
 //!
-//! Not in the format here: events and service checks of DogStatsD, and samples with a time of their
-//! own (`|T…`); they are refused as `unsupported`. Other further parts (`|c:…`, the container) are
+//! Not an encoding of messages on the topic: the agent's listener `statsd` reads it. Not taken: events and service checks of DogStatsD, and samples with a time of their
+//! own (`|T…`); they are refused as unsupported. Other further parts (`|c:…`, the container) are
 //! stepped over, as DogStatsD asks of servers. Parsing never panics, takes linear time and borrows.
 
-use super::super::Refusal;
 use tidegauge_model::Reason;
 
 /// What a sample is of.
@@ -36,23 +35,32 @@ pub struct Line<'a> {
     tags: &'a str,
 }
 
-/// Why a line is refused, and what is wrong with it.
-pub type Refused = (Refusal, &'static str);
+/// Why a line is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// It cannot be read, or a value has another type than it must have.
+    #[error("{1}")]
+    Bad(Reason, &'static str),
+    /// It is something that is no sample.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
 
 /// Reads one line, without its newline.
 ///
 /// # Errors
 /// When it is no sample.
-pub fn parse(line: &[u8]) -> Result<Line<'_>, Refused> {
-    let wrong = |detail| Err((Refusal::Bad(Reason::Syntax), detail));
+pub fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
+    let wrong = |detail| Err(LineError::Bad(Reason::Syntax, detail));
     let Ok(line) = std::str::from_utf8(line) else {
         return wrong("the line is no UTF-8");
     };
     if line.starts_with("_e{") {
-        return Err((Refusal::Unsupported, "an event"));
+        return Err(LineError::Unsupported("an event"));
     }
     if line.starts_with("_sc|") {
-        return Err((Refusal::Unsupported, "a service check"));
+        return Err(LineError::Unsupported("a service check"));
     }
     let mut parts = line.split('|');
     let sample = parts.next().unwrap_or_default();
@@ -79,7 +87,7 @@ pub fn parse(line: &[u8]) -> Result<Line<'_>, Refused> {
         } else if let Some(text) = part.strip_prefix('#') {
             tags = text;
         } else if part.starts_with('T') {
-            return Err((Refusal::Unsupported, "a sample with a time of its own"));
+            return Err(LineError::Unsupported("a sample with a time of its own"));
         }
     }
     Ok(Line {
@@ -110,10 +118,13 @@ impl<'a> Line<'a> {
 }
 
 /// A number that is finite.
-pub fn number(text: &str) -> Result<f64, Refused> {
+///
+/// # Errors
+/// When it is none.
+pub fn number(text: &str) -> Result<f64, LineError> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(number),
-        _ => Err((Refusal::Bad(Reason::WrongType), "a value is no number")),
+        _ => Err(LineError::Bad(Reason::WrongType, "a value is no number")),
     }
 }
 
@@ -155,8 +166,11 @@ mod tests {
             (b"_sc|a|0", "unsupported"),
             (b"a:1|c|T1656581400", "unsupported"),
         ] {
-            let (refusal, _) = parse(line).expect_err("refused");
-            assert_eq!(refusal.as_str(), word, "{}", line.escape_ascii());
+            let told = match parse(line).expect_err("refused") {
+                LineError::Bad(reason, _) => reason.as_str(),
+                LineError::Unsupported(_) => "unsupported",
+            };
+            assert_eq!(told, word, "{}", line.escape_ascii());
         }
         assert!(number("inf").is_err() && number("x").is_err() && number("-1.5") == Ok(-1.5));
     }

@@ -1,0 +1,102 @@
+//! Clients of others, in Python, that write to the agent's listeners: fetched once from PyPI into the
+//! cache of the servers, versions and hashes pinned in `services/clients/requirements.txt`.
+//!
+//! Fetching is the work of `cargo xtask`; tests use what `TEST_CLIENTS` points to. Where the clients
+//! cannot be had the tests that need them fail, and say why.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::servers::FetchError;
+use crate::servers::distribution::{at, run};
+use crate::services::variable;
+use crate::skips::skip;
+
+/// The environment variable that names the Python that has the clients.
+pub const CLIENTS: &str = "TEST_CLIENTS";
+/// The environment variable that says why there is none.
+pub const CLIENTS_PROBLEM: &str = "TEST_CLIENTS_PROBLEM";
+
+const COMPLETE: &str = "complete";
+
+/// A Python that has the clients.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    python: PathBuf,
+}
+
+impl Clients {
+    /// The clients of the environment, or `None` after recording the skip of `test`.
+    ///
+    /// # Panics
+    /// When this run was to have them, and they could not be fetched.
+    #[must_use]
+    pub fn of_environment(test: &str) -> Option<Self> {
+        if let Some(problem) = variable(CLIENTS_PROBLEM) {
+            panic!(
+                "{test} needs Python 3.10 or newer with venv, and PyPI for its first run \
+                 (Debian: apt-get install python3-venv): {problem}"
+            );
+        }
+        let Some(python) = variable(CLIENTS) else {
+            let reason = "no clients: TEST_CLIENTS is not set (cargo xtask test sets it)";
+            skip(test, reason);
+            return None;
+        };
+        let python = PathBuf::from(python);
+        Some(Self { python })
+    }
+
+    /// Makes a virtual environment with what `project/requirements.txt` names in `cache`, unless it is
+    /// there; returns its Python. Several callers at once are safe.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub fn fetch(project: &Path, cache: &Path) -> Result<PathBuf, FetchError> {
+        let requirements = project.join("requirements.txt");
+        let text = fs::read(&requirements).map_err(at(&requirements))?;
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let folder = cache.join(format!("clients-{:016x}", hasher.finish()));
+        let python = folder.join("bin/python");
+
+        fs::create_dir_all(cache).map_err(at(cache))?;
+        let lock_path = cache.join("clients-lock");
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        lock.lock().map_err(at(&lock_path))?;
+        let complete = folder.join(COMPLETE);
+        if complete.is_file() {
+            return Ok(python);
+        }
+        let mut venv = Command::new("python3");
+        run("python3", venv.args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+            .args(["--disable-pip-version-check", "--require-hashes"])
+            .args(["--only-binary", ":all:", "--no-binary", "influxdb"])
+            .arg("--requirement");
+        run("pip", pip.arg(&requirements))?;
+        fs::write(&complete, "").map_err(at(&complete))?;
+        Ok(python)
+    }
+
+    /// Has a client write to an address, see `services/clients/write.py`.
+    ///
+    /// # Panics
+    /// When the client is not content.
+    pub fn write(&self, client: &str, address: &str, token: Option<&str>) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/clients/write.py");
+        let output = Command::new(&self.python)
+            .arg(script)
+            .args([client, address])
+            .args(token)
+            .stdin(Stdio::null())
+            .output()
+            .expect("Python runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{client}: {said}");
+    }
+}
