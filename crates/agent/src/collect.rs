@@ -16,12 +16,13 @@ use crate::probes::{Check, ProbeContext};
 use crate::runners::{CollectorFailure, Runners};
 use crate::schedule::{ClockWatch, Ticks, phase};
 use crate::status::AgentStatus;
+use crate::turnstiles::{Turnstile, Turnstiles};
 use crate::writer::Writer;
 use crate::{AgentError, CollectSettings};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::{Clock, Point};
+use tidegauge_model::{Clock, Point, Value, name};
 use tidegauge_spool::Spool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -80,6 +81,7 @@ pub async fn run(
         cancel,
     };
     let tracker = TaskTracker::new();
+    let mut turnstiles = Turnstiles::new(settings.check_limits);
     for check in checks {
         let phase = match settings.first_at_once {
             true => Duration::ZERO,
@@ -88,7 +90,8 @@ pub async fn run(
                 check.interval(),
             ),
         };
-        tracker.spawn(tasks.clone().check(check, phase));
+        let turnstile = turnstiles.of(check.host());
+        tracker.spawn(tasks.clone().check(check, phase, turnstile));
     }
     let stop = tasks.stop.clone();
     let (handed, figures) = tasks.listen(opened, &settings.listeners, &tracker);
@@ -336,7 +339,7 @@ impl Tasks {
     }
 
     /// Runs one check on its interval.
-    async fn check(self, check: Check, phase: Duration) {
+    async fn check(self, check: Check, phase: Duration, turnstile: Turnstile) {
         let mut ticks = Ticks::new(self.start, phase, check.interval());
         loop {
             // The tick goes first: a check that is due is made, also when the last collection is.
@@ -346,14 +349,23 @@ impl Tasks {
                 () = self.stop.cancelled() => return,
             };
             self.count_missed(missed);
-            let result = tokio::select! {
+            let checked = async {
+                let _entered = turnstile.enter().await;
+                let late_seconds = ticks.late().as_secs_f64();
+                (late_seconds, check.run(&*self.clock).await)
+            };
+            let (late_seconds, result) = tokio::select! {
                 () = self.cancel.cancelled() => return,
-                result = check.run(&*self.clock) => result,
+                checked = checked => checked,
             };
             let reason = result.finding.reason.as_str();
             metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
+            metrics::histogram!("tidegauge_agent_check_start_delay_seconds").record(late_seconds);
             self.status.update(|figures| figures.checks += 1);
-            if !self.send(Gathered::Check(result.into_point())).await || self.stop.is_cancelled() {
+            let mut point = result.into_point();
+            let late_seconds = (late_seconds * 1e6).round() / 1e6;
+            point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
+            if !self.send(Gathered::Check(point)).await || self.stop.is_cancelled() {
                 return;
             }
         }

@@ -24,6 +24,7 @@ mod runners;
 pub mod schedule;
 mod settings;
 mod status;
+mod turnstiles;
 mod writer;
 
 pub use error::AgentError;
@@ -33,4 +34,5 @@ pub use settings::{CollectSettings, PublishSettings};
 pub use status::{
     AgentFigures, AgentStatus, METRICS, PublishState, SpoolFigures, describe_metrics,
 };
+pub use turnstiles::CheckLimits;
 pub use writer::Writer;

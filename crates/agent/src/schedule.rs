@@ -44,6 +44,12 @@ impl Ticks {
         missed
     }
 
+    /// How long ago the tick was due that was served last.
+    #[must_use]
+    pub fn late(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.due(self.next.saturating_sub(1)))
+    }
+
     fn due(&self, number: u64) -> Instant {
         let nanos = self.interval.as_nanos().saturating_mul(u128::from(number));
         let after = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));

@@ -5,6 +5,7 @@ use crate::AgentError;
 use crate::collectors::{COLLECTORS, CollectorContext, CollectorEntry, OwnCollector};
 use crate::listeners::ListenerSettings;
 use crate::probes::CheckSettings;
+use crate::turnstiles::CheckLimits;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
@@ -28,6 +29,8 @@ pub struct CollectSettings {
     pub own_collectors: Vec<OwnCollector>,
     /// The targets to check.
     pub checks: Vec<CheckSettings>,
+    /// How many of them may be under way at once.
+    pub check_limits: CheckLimits,
     /// What takes points from applications.
     pub listeners: ListenerSettings,
     /// How often the collectors run, all together: their points are one batch.
@@ -60,6 +63,7 @@ impl CollectSettings {
             collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
             own_collectors: Vec::new(),
             checks: Vec::new(),
+            check_limits: CheckLimits::default(),
             listeners: ListenerSettings::default(),
             interval: Duration::from_secs(10),
             deadline: None,

@@ -184,6 +184,12 @@ impl Check {
         self.settings.name()
     }
 
+    /// The host that it connects to, as it is written in the URL.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.settings.address().host
+    }
+
     /// How often it is checked.
     #[must_use]
     pub fn interval(&self) -> Duration {

@@ -9,9 +9,12 @@ use tidegauge_agent::collectors::process::{GroupBy, ProcessSettings};
 use tidegauge_agent::collectors::systemd::SystemdSettings;
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use tidegauge_agent::probes::CheckSettings;
-use tidegauge_agent::{AgentError, CollectSettings, HostRoots, identity};
+use tidegauge_agent::{AgentError, CheckLimits, CollectSettings, HostRoots, identity};
 use tidegauge_model::{Name, Tags};
 use tidegauge_spool::{Opened, Spool, SpoolSettings};
+
+/// More sockets than any process may have.
+const MOST_CHECKS_AT_ONCE: usize = 1 << 20;
 
 fn roots(settings: &Settings) -> HostRoots {
     let path = |key: &str, default: &str| settings.path(key).unwrap_or_else(|| default.into());
@@ -99,6 +102,7 @@ pub(super) fn collect_settings(
         labels,
         collectors,
         checks,
+        check_limits: check_limits(settings),
         interval: settings
             .duration("agent.interval")
             .unwrap_or(CheckSettings::DEFAULT_INTERVAL),
@@ -108,6 +112,20 @@ pub(super) fn collect_settings(
     made.validate()
         .map_err(|error| usage(&Place::Default, &error))?;
     Ok(made)
+}
+
+fn check_limits(settings: &Settings) -> CheckLimits {
+    let default = CheckLimits::default();
+    let count = |key: &str, default: usize| {
+        let count = settings.count(key).map(usize::try_from);
+        count.map_or(default, |count| {
+            count.unwrap_or(usize::MAX).min(MOST_CHECKS_AT_ONCE)
+        })
+    };
+    CheckLimits {
+        at_once: count("agent.checks_at_once", default.at_once),
+        at_once_per_host: count("agent.checks_at_once_per_host", default.at_once_per_host),
+    }
 }
 
 /// Opens the spool of the state folder.

@@ -48,6 +48,11 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
                 "seconds",
                 "The whole check, also when it failed.",
             ),
+            gauge(
+                "start_delay_seconds",
+                "seconds",
+                "How long after it was due the check began.",
+            ),
             gauge("body_bytes", "bytes", "Bytes of the body that were read."),
             truth(
                 "body_matched",

@@ -4,6 +4,7 @@
 //! what it measured so that it can be measured again.
 
 mod agent;
+mod checks;
 mod figures;
 mod fleet;
 mod latency;
@@ -47,6 +48,14 @@ pub(crate) fn shape(bench: Command) -> Command {
             Command::new("agent")
                 .about("CPU, memory and system calls of `agent` at 1 s and 10 s with Kafka, and of node_exporter")
                 .arg(seconds("120", "How long each program is watched"))
+                .args(&common),
+        )
+        .subcommand(
+            Command::new("checks")
+                .about("HTTP checks per CPU second of the agent, how late they begin; blackbox_exporter and a bare loop beside it")
+                .arg(number("targets", "10000", "Targets"))
+                .arg(number("interval", "10", "Seconds between two checks of a target"))
+                .arg(seconds("180", "How long the agent is watched"))
                 .args(&common),
         )
         .subcommand(
@@ -163,6 +172,13 @@ pub(crate) fn bench(matches: &ArgMatches) -> anyhow::Result<bool> {
     };
     match bench {
         "agent" => agent::agent(&program, Duration::from_secs(number("seconds")), json),
+        "checks" => checks::checks(&checks::Options {
+            program,
+            targets: number("targets"),
+            interval: Duration::from_secs(number("interval")),
+            watch: Duration::from_secs(number("seconds")),
+            json,
+        }),
         "latency" => latency::latency(&latency::Options {
             program,
             rates: all(options, "rates"),
