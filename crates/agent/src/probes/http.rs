@@ -3,8 +3,10 @@
 //! No pool, no TLS resumption, no cached names, no redirects (a 3xx is an answer like any other):
 //! what is measured is what a new visitor meets. Addresses of a name are tried in turn.
 
+mod settings;
+
 use super::{AgentError, certificate, chain, resolve, tls};
-use super::{CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry, StatusRanges};
+use super::{CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -13,6 +15,7 @@ use hyper::{Request, Response, Version, body::Incoming, header};
 use hyper_util::rt::TokioIo;
 use regex::bytes::Regex;
 use rustls::pki_types::ServerName;
+pub use settings::StatusRanges;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -29,6 +32,7 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     measurement: name!("http_check"),
     schemes: &["http", "https"],
     description: "A GET request: status, body, certificate, and the time of each phase.",
+    keys: settings::KEYS,
     new: |settings, context| Ok(Box::new(HttpProbe::new(settings, context)?)),
 };
 
@@ -73,10 +77,10 @@ const CONNECTING: &str = "connecting";
 
 impl HttpProbe {
     fn new(settings: &CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
-        let address = settings.address();
+        let (address, own) = (settings.address(), settings.own());
         let secure = address.scheme == "https";
         let tls = if secure {
-            let config = context.tls.trusting(settings.ca_file())?;
+            let config = context.tls.trusting(own.path("ca_file"))?;
             let server = ServerName::try_from(address.host.clone()).map_err(|error| {
                 AgentError::Setting {
                     key: "url",
@@ -98,9 +102,14 @@ impl HttpProbe {
             accept: "*/*",
             keeps_body: false,
             deadline: settings.deadline(),
-            body_regexp: settings.body_regexp().cloned(),
-            expect_status: settings.expect_status().clone(),
-            max_body_bytes: settings.max_body_bytes(),
+            body_regexp: own.regexp("body_regexp"),
+            expect_status: match own.texts("expect_status") {
+                [] => StatusRanges::default(),
+                texts => texts.join(",").parse()?,
+            },
+            max_body_bytes: own
+                .count("max_body_bytes")
+                .map_or(settings::DEFAULT_MAX_BODY_BYTES, |bytes| bytes as usize),
         })
     }
 

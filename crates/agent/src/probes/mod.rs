@@ -7,6 +7,7 @@
 mod address;
 mod certificate;
 mod http;
+mod keys;
 mod reason;
 mod resolve;
 mod settings;
@@ -17,11 +18,13 @@ use crate::error::chain;
 pub(crate) use address::authorization_of;
 use async_trait::async_trait;
 pub(crate) use http::Fetcher;
+pub use http::StatusRanges;
+pub use keys::{KeyKind, KeyValue, ProbeKey};
 pub use reason::CheckReason;
-pub use settings::{CheckSettings, StatusRanges};
+pub use settings::{AddressFamily, CheckSettings};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::{Clock, Name, Point, Value, name};
+use tidegauge_model::{Clock, Name, Point, Tags, Value, name};
 
 /// One probe with the settings of one target.
 #[async_trait]
@@ -43,6 +46,8 @@ pub struct ProbeEntry {
     pub schemes: &'static [&'static str],
     /// What it does, one sentence for help and documentation.
     pub description: &'static str,
+    /// The settings that it has beside those of all probes.
+    pub keys: &'static [ProbeKey],
     /// Makes the probe for one target.
     pub new: NewProbe,
 }
@@ -116,6 +121,8 @@ pub struct CheckResult {
     pub measurement: Name,
     /// The name of the check.
     pub target: String,
+    /// Labels of the target.
+    pub labels: Tags,
     /// When the check began, microseconds since 1970 UTC.
     pub time_us: i64,
     /// What was found.
@@ -149,6 +156,9 @@ impl CheckResult {
             .field(name!("up"), up)
             .field(name!("reason"), self.finding.reason.as_str())
             .field_if(name!("detail"), self.finding.detail);
+        for (name, text) in self.labels {
+            point = point.tag(name, text);
+        }
         for (name, value) in self.finding.fields {
             point.set(name, value);
         }
@@ -203,6 +213,7 @@ impl Check {
         CheckResult {
             measurement: self.measurement.clone(),
             target: self.settings.name().to_owned(),
+            labels: self.settings.labels().clone(),
             time_us,
             finding,
         }

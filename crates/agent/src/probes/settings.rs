@@ -1,12 +1,13 @@
-//! What to check, how often, and what to expect: validated, without reading any file.
+//! What to check, how often, and what to make of it: what all probes have in common, validated,
+//! without reading any file. What one probe alone knows is a table of keys in its own file.
 
 use super::address::Address;
+use super::keys::{KeyValue, Values};
 use super::{AgentError, ProbeEntry, probe_for_scheme};
-use regex::bytes::Regex;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::net::IpAddr;
 use std::time::Duration;
+use tidegauge_model::Tags;
 
 /// Settings of one check. Made from a URL, then refined; every step refuses what it cannot use.
 #[derive(Clone)]
@@ -16,10 +17,51 @@ pub struct CheckSettings {
     probe: &'static ProbeEntry,
     interval: Duration,
     deadline: Option<Duration>,
-    body_regexp: Option<Regex>,
-    expect_status: StatusRanges,
-    ca_file: Option<PathBuf>,
-    max_body_bytes: usize,
+    labels: Tags,
+    attempts: u32,
+    confirm_after: u32,
+    recover_after: u32,
+    family: AddressFamily,
+    source_address: Option<IpAddr>,
+    own: Values,
+}
+
+/// Which addresses of a name are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddressFamily {
+    /// All, IPv4 first.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl AddressFamily {
+    /// The words for it in the configuration.
+    pub const WORDS: &'static [&'static str] = &["any", "ipv4", "ipv6"];
+
+    /// The family behind a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "any" => Some(Self::Any),
+            "ipv4" => Some(Self::Ipv4),
+            "ipv6" => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+
+    /// Whether an address is of this family.
+    #[must_use]
+    pub const fn has(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Ipv4 => address.is_ipv4(),
+            Self::Ipv6 => address.is_ipv6(),
+        }
+    }
 }
 
 impl CheckSettings {
@@ -27,8 +69,8 @@ impl CheckSettings {
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
     /// The longest deadline that is taken without being asked for.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
-    /// How much of a body is read unless told otherwise.
-    pub const DEFAULT_MAX_BODY_BYTES: usize = 1024 * 1024;
+    /// Attempts of one check are at most so many.
+    pub const MAX_ATTEMPTS: u32 = 10;
 
     /// Settings for a URL, with defaults for everything else.
     ///
@@ -55,10 +97,13 @@ impl CheckSettings {
             probe,
             interval: Self::DEFAULT_INTERVAL,
             deadline: None,
-            body_regexp: None,
-            expect_status: StatusRanges::default(),
-            ca_file: None,
-            max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
+            labels: Tags::new(),
+            attempts: 1,
+            confirm_after: 1,
+            recover_after: 1,
+            family: AddressFamily::Any,
+            source_address: None,
+            own: Values::default(),
             address,
         };
         let text = settings.address.text.clone();
@@ -119,35 +164,81 @@ impl CheckSettings {
         Ok(self)
     }
 
-    /// Expects the body to match a regular expression, anywhere in it.
+    /// Labels of the target, tags of every point about it.
     ///
     /// # Errors
-    /// When it is no regular expression.
-    pub fn with_body_regexp(mut self, pattern: &str) -> Result<Self, AgentError> {
-        let regexp = Regex::new(pattern).map_err(|error| setting("body_regexp", error))?;
-        self.body_regexp = Some(regexp);
+    /// When one has the name of a tag that points of checks have anyway.
+    pub fn with_labels(mut self, labels: Tags) -> Result<Self, AgentError> {
+        if labels.iter().any(|(name, _)| name.as_str() == "target") {
+            return Err(setting("labels", "`target` is the name of the check"));
+        }
+        self.labels = labels;
         Ok(self)
     }
 
-    /// Sets which status codes are expected; 200 to 399 by default.
+    /// Sets how often a check that fails is tried, all at once; each attempt is a result.
+    ///
+    /// # Errors
+    /// When it is not 1 to [`Self::MAX_ATTEMPTS`].
+    pub fn with_attempts(mut self, attempts: u32) -> Result<Self, AgentError> {
+        if !(1..=Self::MAX_ATTEMPTS).contains(&attempts) {
+            let problem = format!("it must be 1 to {}", Self::MAX_ATTEMPTS);
+            return Err(setting("attempts", problem));
+        }
+        self.attempts = attempts;
+        Ok(self)
+    }
+
+    /// Sets after how many checks in a row that failed the target is taken for down, and after how
+    /// many that did not it is up again.
+    ///
+    /// # Errors
+    /// When one of them is 0.
+    pub fn with_confirmation(mut self, down: u32, up: u32) -> Result<Self, AgentError> {
+        for (key, checks) in [("confirm_after", down), ("recover_after", up)] {
+            if checks == 0 {
+                return Err(setting(key, "it must be at least 1"));
+            }
+        }
+        (self.confirm_after, self.recover_after) = (down, up);
+        Ok(self)
+    }
+
+    /// Uses addresses of this family alone.
     #[must_use]
-    pub fn with_expect_status(mut self, ranges: StatusRanges) -> Self {
-        self.expect_status = ranges;
+    pub const fn with_family(mut self, family: AddressFamily) -> Self {
+        self.family = family;
         self
     }
 
-    /// Trusts the certificate authorities in this PEM file, and no others.
+    /// Checks from this address of the host.
     #[must_use]
-    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca_file = Some(path.into());
+    pub const fn with_source_address(mut self, address: IpAddr) -> Self {
+        self.source_address = Some(address);
         self
     }
 
-    /// Sets how much of a body is read.
-    #[must_use]
-    pub const fn with_max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
-        self
+    /// Sets what the probe of this check alone knows, by its key.
+    ///
+    /// # Errors
+    /// When the probe has no such setting, or the value is of another kind.
+    pub fn with(
+        mut self,
+        key: &'static str,
+        value: impl Into<KeyValue>,
+    ) -> Result<Self, AgentError> {
+        let keys = self.probe.keys;
+        let Some(known) = keys.iter().find(|known| known.key == key) else {
+            let keys: Vec<_> = keys.iter().map(|known| known.key).collect();
+            let problem = format!(
+                "the probe {} has no such setting, only {}",
+                self.probe.name,
+                keys.join(", ")
+            );
+            return Err(setting(key, problem));
+        };
+        self.own.set(known, value.into())?;
+        Ok(self)
     }
 
     /// The name of the check.
@@ -175,28 +266,45 @@ impl CheckSettings {
             .unwrap_or_else(|| self.interval.min(Self::DEFAULT_DEADLINE))
     }
 
-    /// The pattern that the body must match.
+    /// Labels of the target.
     #[must_use]
-    pub const fn body_regexp(&self) -> Option<&Regex> {
-        self.body_regexp.as_ref()
+    pub const fn labels(&self) -> &Tags {
+        &self.labels
     }
 
-    /// The status codes that are expected.
+    /// How often a check that fails is tried.
     #[must_use]
-    pub const fn expect_status(&self) -> &StatusRanges {
-        &self.expect_status
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
     }
 
-    /// The file of trusted certificate authorities; `None`: those of the system.
+    /// After how many failures in a row the target is down.
     #[must_use]
-    pub fn ca_file(&self) -> Option<&Path> {
-        self.ca_file.as_deref()
+    pub const fn confirm_after(&self) -> u32 {
+        self.confirm_after
     }
 
-    /// How much of a body is read.
+    /// After how many successes in a row it is up again.
     #[must_use]
-    pub const fn max_body_bytes(&self) -> usize {
-        self.max_body_bytes
+    pub const fn recover_after(&self) -> u32 {
+        self.recover_after
+    }
+
+    /// Which addresses are used.
+    #[must_use]
+    pub const fn family(&self) -> AddressFamily {
+        self.family
+    }
+
+    /// The address to check from.
+    #[must_use]
+    pub const fn source_address(&self) -> Option<IpAddr> {
+        self.source_address
+    }
+
+    /// What the probe alone knows.
+    pub(super) const fn own(&self) -> &Values {
+        &self.own
     }
 
     pub(super) const fn address(&self) -> &Address {
@@ -220,71 +328,10 @@ impl fmt::Debug for CheckSettings {
     }
 }
 
-fn setting(key: &'static str, problem: impl ToString) -> AgentError {
+pub(super) fn setting(key: &'static str, problem: impl ToString) -> AgentError {
     AgentError::Setting {
         key,
         problem: problem.to_string(),
-    }
-}
-
-/// Status codes that are expected: `200`, `200-299`, `2xx`, or several of them with commas.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusRanges(Vec<(u16, u16)>);
-
-impl Default for StatusRanges {
-    fn default() -> Self {
-        Self(vec![(200, 399)])
-    }
-}
-
-impl StatusRanges {
-    /// Whether a status code is expected.
-    #[must_use]
-    pub fn contains(&self, status: u16) -> bool {
-        self.0
-            .iter()
-            .any(|&(first, last)| (first..=last).contains(&status))
-    }
-}
-
-impl fmt::Display for StatusRanges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (first, last)) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            match first == last {
-                true => write!(formatter, "{comma}{first}")?,
-                false => write!(formatter, "{comma}{first}-{last}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for StatusRanges {
-    type Err = AgentError;
-
-    fn from_str(text: &str) -> Result<Self, AgentError> {
-        let range = |part: &str| -> Option<(u16, u16)> {
-            let (first, last) = match part.strip_suffix("xx") {
-                Some(hundreds) => {
-                    let first = hundreds.parse::<u16>().ok()?.checked_mul(100)?;
-                    (first, first + 99)
-                }
-                None => {
-                    let (first, last) = part.split_once('-').unwrap_or((part, part));
-                    (first.trim().parse().ok()?, last.trim().parse().ok()?)
-                }
-            };
-            (first >= 100 && last <= 999 && first <= last).then_some((first, last))
-        };
-        let ranges: Option<Vec<_>> = text.split(',').map(|part| range(part.trim())).collect();
-        let problem = || {
-            setting(
-                "expect_status",
-                format!("{text:?} is not like 200, 200-299, 2xx or 200,301"),
-            )
-        };
-        ranges.map(Self).ok_or_else(problem)
     }
 }
 
@@ -310,7 +357,12 @@ mod tests {
         assert!(CheckSettings::new("localhost").is_err());
         let settings = CheckSettings::new("http://localhost").expect("valid");
         assert!(settings.clone().with_name("a\nb").is_err());
-        assert!(settings.clone().with_body_regexp("(").is_err());
+        assert!(settings.clone().with("body_regexp", "(").is_err());
+        let error = settings.clone().with("urll", "x").expect_err("no such key");
+        assert!(error.to_string().contains("ca_file"), "{error}");
+        assert!(settings.clone().with_attempts(0).is_err());
+        assert!(settings.clone().with_attempts(11).is_err());
+        assert!(settings.clone().with_confirmation(1, 0).is_err());
         assert!(settings.clone().with_deadline(Duration::ZERO).is_err());
         assert!(
             settings
@@ -323,24 +375,5 @@ mod tests {
             .with_interval(Duration::from_secs(1))
             .expect("valid");
         assert_eq!(quick.deadline(), Duration::from_secs(1));
-    }
-
-    #[test]
-    fn status_ranges_have_a_text_form() {
-        let ranges: StatusRanges = "200, 301-302,4xx".parse().expect("valid");
-        assert!(
-            [200, 301, 302, 400, 499]
-                .into_iter()
-                .all(|status| ranges.contains(status))
-        );
-        assert!(
-            [199, 201, 300, 303, 500]
-                .into_iter()
-                .all(|status| !ranges.contains(status))
-        );
-        assert_eq!(ranges.to_string(), "200,301-302,400-499");
-        for bad in ["", "abc", "99", "300-200", "1000", "700xx", "é"] {
-            assert!(bad.parse::<StatusRanges>().is_err(), "{bad:?}");
-        }
     }
 }

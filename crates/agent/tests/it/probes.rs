@@ -46,14 +46,16 @@ type Change = fn(CheckSettings) -> CheckSettings;
 async fn answers_and_what_they_mean() {
     let foobar: Change = |settings| settings.with_body_regexp("foobar").expect("a pattern");
     let begin: Change = |settings| settings.with_body_regexp("^foobar h").expect("a pattern");
-    let missing: Change = |settings| settings.with_expect_status("404".parse().expect("a status"));
+    let missing: Change = |settings| settings.with("expect_status", "404").expect("a status");
     let little: Change = |settings| {
         settings
             .with_body_regexp("needle")
             .expect("a pattern")
-            .with_max_body_bytes(100)
+            .with("max_body_bytes", 100)
+            .expect("a size")
     };
-    let little_without_pattern: Change = |settings| settings.with_max_body_bytes(100);
+    let little_without_pattern: Change =
+        |settings| settings.with("max_body_bytes", 100).expect("a size");
     let same: Change = |settings| settings;
     let large = vec![b'.'; 100_000];
     let chunked =
@@ -383,7 +385,9 @@ async fn certificates_are_told_apart() {
     ];
     for (name, acceptor, reason) in table {
         let server = Server::start(Behaviour::Reply(reply(200, b"x")), Some(acceptor)).await;
-        let settings = settings(&server.url("https", "localhost")).with_ca_file(&ours.file);
+        let settings = settings(&server.url("https", "localhost"))
+            .with_ca_file(&ours.file)
+            .expect("a path");
         let result = check(settings).await;
         assert_eq!(result.finding.reason, reason, "{name}: {result:?}");
         let expires = seconds(&result, "certificate_expires_seconds");
@@ -433,7 +437,9 @@ async fn authorities_that_cannot_be_read_are_an_error_that_names_the_file() {
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "").expect("written");
     for file in [folder.path().join("missing.pem"), empty] {
-        let settings = settings("https://localhost/").with_ca_file(&file);
+        let settings = settings("https://localhost/")
+            .with_ca_file(&file)
+            .expect("a path");
         let error = check_once(settings, &ProbeContext::new(), &SystemClock).await;
         let error = error.expect_err("no authorities").to_string();
         assert!(

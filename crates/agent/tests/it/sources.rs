@@ -145,7 +145,7 @@ async fn a_target_that_is_down_or_answers_nonsense_says_why() {
     let good = of(&points, "good");
     assert_eq!(good[1].tag_text("exported_target"), Some("its own"));
 
-    let large = page(&url).with_max_body_bytes(10);
+    let large = page(&url).with("max_body_bytes", 10).expect("a size");
     let mut running = Running::start_fetching(scrape(large, None));
     let told = awaited(&running, "scrape", |_| true).await;
     running.stop().await;
@@ -159,7 +159,7 @@ async fn a_page_over_tls_needs_the_authority_that_is_trusted() {
     let server = Server::start(Behaviour::Reply(reply(200, b"a 1\n")), Some(tls)).await;
     let url = server.url("https", "localhost");
     for (file, reason) in [(&ours.file, "ok"), (&theirs.file, "certificate_untrusted")] {
-        let page = page(&url).with_ca_file(file);
+        let page = page(&url).with_ca_file(file).expect("a path");
         let mut running = Running::start_fetching(scrape(page, None));
         let told = awaited(&running, "scrape", |_| true).await;
         running.stop().await;

@@ -81,10 +81,10 @@ fn refine(mut check: CheckSettings, matches: &ArgMatches) -> Result<CheckSetting
         check = check.with_body_regexp(pattern)?;
     }
     if let Some(ranges) = matches.get_one::<String>("expect-status") {
-        check = check.with_expect_status(ranges.parse()?);
+        check = check.with_expect_status(&ranges.parse()?)?;
     }
     if let Some(path) = matches.get_one::<String>("ca-file") {
-        check = check.with_ca_file(path);
+        check = check.with_ca_file(path)?;
     }
     Ok(check)
 }

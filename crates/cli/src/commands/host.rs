@@ -8,7 +8,7 @@ use tidegauge_agent::collectors::cgroup::CgroupSettings;
 use tidegauge_agent::collectors::process::{GroupBy, ProcessSettings};
 use tidegauge_agent::collectors::systemd::SystemdSettings;
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
-use tidegauge_agent::probes::CheckSettings;
+use tidegauge_agent::probes::{AddressFamily, CheckSettings, KeyKind, KeyValue, PROBES};
 use tidegauge_agent::{AgentError, CheckLimits, CollectSettings, HostRoots, identity};
 use tidegauge_model::{Name, Tags};
 use tidegauge_spool::{Opened, Spool, SpoolSettings};
@@ -228,17 +228,39 @@ fn check_of_table(settings: &Settings, table: &FileTable) -> Result<CheckSetting
     if let Some(deadline) = table.duration("deadline") {
         made = refine(made.with_deadline(deadline), "deadline")?;
     }
-    if let Some(pattern) = table.text("body_regexp") {
-        made = refine(made.with_body_regexp(pattern), "body_regexp")?;
+    let refused = |key: &str, problem: &str| {
+        UsageError::one(format!("{}: {key}: {problem}", table.place(key)))
+    };
+    let count = |key: &str| match table.text(key).map(str::parse) {
+        None => Ok(1),
+        Some(count) => count.map_err(|_| refused(key, "the number is too large")),
+    };
+    made = refine(made.with_attempts(count("attempts")?), "attempts")?;
+    let confirmation = made.with_confirmation(count("confirm_after")?, count("recover_after")?);
+    made = refine(confirmation, "confirm_after")?;
+    let labels = tags(table.list("labels"), "labels", &table.place("labels"))?;
+    made = refine(made.with_labels(labels), "labels")?;
+    if let Some(family) = table.text("address_family").and_then(AddressFamily::parse) {
+        made = made.with_family(family);
     }
-    let expected = table.list("expect_status");
-    if !expected.is_empty() {
-        let ranges = expected.join(",").parse();
-        let refused = |error: AgentError| usage(&table.place("expect_status"), &error);
-        made = made.with_expect_status(ranges.map_err(refused)?);
+    if let Some(address) = table.text("source_address") {
+        let expected = |_| refused("source_address", "expected an address, such as 192.0.2.1");
+        made = made.with_source_address(address.parse().map_err(expected)?);
     }
-    if let Some(path) = table.text("ca_file") {
-        made = made.with_ca_file(path);
+    for own in PROBES.iter().flat_map(|probe| probe.keys) {
+        let texts = table.list(own.key);
+        let Some(text) = texts.first() else {
+            continue;
+        };
+        let value = match own.kind {
+            KeyKind::Count => value::count(text).map(KeyValue::Count),
+            KeyKind::Bytes => value::bytes(text).map(KeyValue::Count),
+            KeyKind::Duration => value::duration(text).map(KeyValue::Duration),
+            KeyKind::Flag => value::flag(text).map(KeyValue::Flag),
+            _ => Ok(KeyValue::Texts(texts.to_vec())),
+        };
+        let value = value.map_err(|problem| refused(own.key, &problem))?;
+        made = refine(made.with(own.key, value), own.key)?;
     }
     Ok(made)
 }

@@ -139,13 +139,13 @@ fn targets(settings: &Settings) -> Result<Vec<ScrapeSettings>, UsageError> {
 
 /// A page with what the settings say for all pages.
 fn page(settings: &Settings, url: &str, place: &Place) -> Result<CheckSettings, UsageError> {
-    let ok = "200".parse().expect("it is a status");
     let interval = settings.duration("prometheus.interval");
     let page = CheckSettings::new(url)
         .and_then(|page| page.with_interval(interval.unwrap_or(CheckSettings::DEFAULT_INTERVAL)));
-    let page = page.map_err(|error| usage(place, &error))?;
-    let most_bytes = limits(settings).message_bytes;
-    Ok(page.with_expect_status(ok).with_max_body_bytes(most_bytes))
+    let page = page.and_then(|page| page.with("expect_status", "200"));
+    let most_bytes = limits(settings).message_bytes as u64;
+    page.and_then(|page| page.with("max_body_bytes", most_bytes))
+        .map_err(|error| usage(place, &error))
 }
 
 fn target(settings: &Settings, table: &FileTable) -> Result<ScrapeSettings, UsageError> {
@@ -166,13 +166,16 @@ fn target(settings: &Settings, table: &FileTable) -> Result<ScrapeSettings, Usag
         made = of_deadline.map_err(|error| refused("deadline", &error))?;
     }
     if let Some(path) = table.text("ca_file") {
-        made = made.with_ca_file(path);
+        made = made
+            .with_ca_file(path)
+            .map_err(|error| refused("ca_file", &error))?;
     }
     if let Some(bytes) = table
         .text("max_bytes")
         .and_then(|text| value::bytes(text).ok())
     {
-        made = made.with_max_body_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let of_bytes = made.with("max_body_bytes", bytes);
+        made = of_bytes.map_err(|error| refused("max_bytes", &error))?;
     }
     Ok(ScrapeSettings {
         page: made,

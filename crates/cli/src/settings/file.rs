@@ -164,10 +164,11 @@ impl Reader<'_> {
                 place: Some(place.clone()),
                 ..FileTable::default()
             };
+            let known_keys = (known.keys)();
             for (key, value) in table {
                 let place = self.place(key);
-                let Some(key) = known.keys.iter().find(|known| known.key == key.get_ref()) else {
-                    let keys = known.keys.iter();
+                let Some(key) = known_keys.iter().find(|known| known.key == key.get_ref()) else {
+                    let keys = known_keys.iter();
                     let keys: Vec<String> =
                         keys.map(|k| format!("{} ({})", k.key, k.help)).collect();
                     problems.push(format!(

@@ -4,6 +4,7 @@ use super::table::TABLES;
 use super::value::Type;
 use super::{For, SETTINGS};
 use std::fmt::Write;
+use tidegauge_agent::probes::{PROBES, ProbeEntry};
 
 const HEAD: &str = "<!-- Made from the settings table; rewrite it by `UPDATE_GOLDEN=1 cargo xtask test cli reference`. -->
 # Configuration
@@ -73,8 +74,12 @@ fn page() -> String {
             table.key
         )
         .unwrap();
-        for key in table.keys {
+        for key in (table.keys)() {
             let (name, value, mut help) = (key.key, key.kind.placeholder(), key.help.to_owned());
+            let of = probes_with(name);
+            if table.key == "agent.checks" && !of.is_empty() {
+                help = format!("{help} ({})", of.join(", "));
+            }
             if let Type::Choice(words) = key.kind {
                 write!(help, " One of {}.", words.join(", ")).unwrap();
             }
@@ -82,6 +87,12 @@ fn page() -> String {
         }
     }
     page
+}
+
+/// The probes that have a key and others do not.
+fn probes_with(key: &str) -> Vec<&'static str> {
+    let has = |probe: &&ProbeEntry| probe.keys.iter().any(|own| own.key == key);
+    PROBES.iter().filter(has).map(|probe| probe.name).collect()
 }
 
 const fn name(of: For) -> &'static str {

@@ -4,6 +4,7 @@
 use super::value::Type;
 use tidegauge_agent::collectors::process::GroupBy;
 use tidegauge_agent::listeners::exec::OutputFormat;
+use tidegauge_agent::probes::{AddressFamily, KeyKind, PROBES};
 use tidegauge_wire::TimeUnit;
 
 /// The commands that take a setting.
@@ -272,6 +273,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 /// One key of a [`TableSetting`].
+#[derive(Clone, Copy)]
 pub(crate) struct TableKey {
     pub(crate) key: &'static str,
     pub(crate) kind: Type,
@@ -286,7 +288,7 @@ pub(crate) struct TableSetting {
     pub(crate) what: &'static str,
     /// The keys that each needs.
     pub(crate) required: &'static [&'static str],
-    pub(crate) keys: &'static [TableKey],
+    pub(crate) keys: fn() -> Vec<TableKey>,
 }
 
 /// All of them, in the order of the reference.
@@ -295,19 +297,19 @@ pub(crate) const TABLES: &[TableSetting] = &[
         key: "agent.checks",
         what: "a check",
         required: &["url"],
-        keys: CHECK_KEYS,
+        keys: check_keys,
     },
     TableSetting {
         key: "prometheus.targets",
         what: "a target",
         required: &["url"],
-        keys: TARGET_KEYS,
+        keys: || TARGET_KEYS.to_vec(),
     },
     TableSetting {
         key: "exec.programs",
         what: "a program",
         required: &["name", "command"],
-        keys: PROGRAM_KEYS,
+        keys: || PROGRAM_KEYS.to_vec(),
     },
 ];
 
@@ -344,44 +346,41 @@ const PROGRAM_KEYS: &[TableKey] = &[
     table_key("prefix", Type::Text, "A name that is put before all its measurements, with `_` between them."),
 ];
 
-/// The keys of `[[agent.checks]]`.
-const CHECK_KEYS: &[TableKey] = &[
-    TableKey {
-        key: "url",
-        kind: Type::Text,
-        help: "What is checked.",
-    },
-    TableKey {
-        key: "name",
-        kind: Type::Text,
-        help: "Its name, the tag `target`; by default the URL.",
-    },
-    TableKey {
-        key: "interval",
-        kind: Type::Duration,
-        help: "Time between two checks.",
-    },
-    TableKey {
-        key: "deadline",
-        kind: Type::Duration,
-        help: "The longest that one check may take.",
-    },
-    TableKey {
-        key: "body_regexp",
-        kind: Type::Text,
-        help: "A regular expression that the body must match.",
-    },
-    TableKey {
-        key: "expect_status",
-        kind: Type::List,
-        help: "The status codes that are fine; by default 200 to 399.",
-    },
-    TableKey {
-        key: "ca_file",
-        kind: Type::Path,
-        help: "A PEM file with the certificates to trust instead of the platform's.",
-    },
+/// The keys of `[[agent.checks]]` that all probes have.
+#[rustfmt::skip]
+const COMMON_CHECK_KEYS: &[TableKey] = &[
+    table_key("url", Type::Text, "What is checked."),
+    table_key("name", Type::Text, "Its name, the tag `target`; by default the URL."),
+    table_key("interval", Type::Duration, "Time between two checks."),
+    table_key("deadline", Type::Duration, "The longest that one check may take."),
+    table_key("labels", Type::Pairs, "Labels of the target, tags of its points."),
+    table_key("attempts", Type::Count, "How often a check that fails is tried at once; by default 1."),
+    table_key("confirm_after", Type::Count, "After how many failures in a row the target is down; by default 1."),
+    table_key("recover_after", Type::Count, "After how many successes in a row it is up again; by default 1."),
+    table_key("address_family", Type::Choice(AddressFamily::WORDS), "Which addresses of a name are used; by default any, IPv4 first."),
+    table_key("source_address", Type::Text, "The address of this host to check from."),
 ];
+
+/// The keys of `[[agent.checks]]`: those of all probes, then those that some have.
+fn check_keys() -> Vec<TableKey> {
+    let mut keys = COMMON_CHECK_KEYS.to_vec();
+    for own in PROBES.iter().flat_map(|probe| probe.keys) {
+        let kind = match own.kind {
+            KeyKind::Text | KeyKind::Regexp => Type::Text,
+            KeyKind::Path => Type::Path,
+            KeyKind::List => Type::List,
+            KeyKind::Count => Type::Count,
+            KeyKind::Bytes => Type::Bytes,
+            KeyKind::Duration => Type::Duration,
+            KeyKind::Flag => Type::Flag,
+            KeyKind::Choice(words) => Type::Choice(words),
+        };
+        if keys.iter().all(|known| known.key != own.key) {
+            keys.push(table_key(own.key, kind, own.help));
+        }
+    }
+    keys
+}
 
 /// The setting of this key.
 pub(crate) fn setting(key: &str) -> Option<&'static Setting> {

@@ -1,0 +1,146 @@
+//! The settings of the probe `http` alone.
+
+use super::super::keys::{CA_FILE, KeyKind, ProbeKey};
+use super::super::settings::{CheckSettings, setting};
+use crate::AgentError;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+pub(super) const KEYS: &[ProbeKey] = &[
+    ProbeKey {
+        key: "body_regexp",
+        kind: KeyKind::Regexp,
+        help: "A regular expression that the body must match.",
+    },
+    ProbeKey {
+        key: "expect_status",
+        kind: KeyKind::List,
+        help: "The status codes that are fine; by default 200 to 399.",
+    },
+    ProbeKey {
+        key: "max_body_bytes",
+        kind: KeyKind::Bytes,
+        help: "How much of a body is read; by default 1MiB.",
+    },
+    CA_FILE,
+];
+
+/// How much of a body is read unless told otherwise.
+pub(super) const DEFAULT_MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The short ways to what is set most.
+impl CheckSettings {
+    /// Expects the body to match a regular expression, anywhere in it.
+    ///
+    /// # Errors
+    /// When it is no regular expression, or the probe reads no body.
+    pub fn with_body_regexp(self, pattern: &str) -> Result<Self, AgentError> {
+        self.with("body_regexp", pattern)
+    }
+
+    /// Sets which status codes are expected; 200 to 399 by default.
+    ///
+    /// # Errors
+    /// When the probe knows no status.
+    pub fn with_expect_status(self, ranges: &StatusRanges) -> Result<Self, AgentError> {
+        self.with("expect_status", ranges.to_string().as_str())
+    }
+
+    /// Trusts the certificate authorities in this PEM file, and no others.
+    ///
+    /// # Errors
+    /// When the path is no UTF-8, or the probe speaks no TLS.
+    pub fn with_ca_file(self, path: impl AsRef<Path>) -> Result<Self, AgentError> {
+        let path = path.as_ref().to_str();
+        self.with(
+            "ca_file",
+            path.ok_or_else(|| setting("ca_file", "the path must be UTF-8"))?,
+        )
+    }
+}
+
+/// Status codes that are expected: `200`, `200-299`, `2xx`, or several of them with commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusRanges(Vec<(u16, u16)>);
+
+impl Default for StatusRanges {
+    fn default() -> Self {
+        Self(vec![(200, 399)])
+    }
+}
+
+impl StatusRanges {
+    /// Whether a status code is expected.
+    #[must_use]
+    pub fn contains(&self, status: u16) -> bool {
+        self.0
+            .iter()
+            .any(|&(first, last)| (first..=last).contains(&status))
+    }
+}
+
+impl fmt::Display for StatusRanges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (first, last)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match first == last {
+                true => write!(formatter, "{comma}{first}")?,
+                false => write!(formatter, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for StatusRanges {
+    type Err = AgentError;
+
+    fn from_str(text: &str) -> Result<Self, AgentError> {
+        let range = |part: &str| -> Option<(u16, u16)> {
+            let (first, last) = match part.strip_suffix("xx") {
+                Some(hundreds) => {
+                    let first = hundreds.parse::<u16>().ok()?.checked_mul(100)?;
+                    (first, first + 99)
+                }
+                None => {
+                    let (first, last) = part.split_once('-').unwrap_or((part, part));
+                    (first.trim().parse().ok()?, last.trim().parse().ok()?)
+                }
+            };
+            (first >= 100 && last <= 999 && first <= last).then_some((first, last))
+        };
+        let ranges: Option<Vec<_>> = text.split(',').map(|part| range(part.trim())).collect();
+        let problem = || {
+            setting(
+                "expect_status",
+                format!("{text:?} is not like 200, 200-299, 2xx or 200,301"),
+            )
+        };
+        ranges.map(Self).ok_or_else(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_ranges_have_a_text_form() {
+        let ranges: StatusRanges = "200, 301-302,4xx".parse().expect("valid");
+        assert!(
+            [200, 301, 302, 400, 499]
+                .into_iter()
+                .all(|status| ranges.contains(status))
+        );
+        assert!(
+            [199, 201, 300, 303, 500]
+                .into_iter()
+                .all(|status| !ranges.contains(status))
+        );
+        assert_eq!(ranges.to_string(), "200,301-302,400-499");
+        for bad in ["", "abc", "99", "300-200", "1000", "700xx", "é"] {
+            assert!(bad.parse::<StatusRanges>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The settings that one probe has and others do not: a table of keys per probe, and their values,
+//! checked by type as they are set. What they mean together is checked where the probe is made.
+
+use super::settings::setting;
+use crate::AgentError;
+use regex::bytes::Regex;
+use std::path::Path;
+use std::time::Duration;
+
+/// One setting of a probe.
+#[derive(Debug)]
+pub struct ProbeKey {
+    /// Its key in `[[agent.checks]]`.
+    pub key: &'static str,
+    /// What its value must be.
+    pub kind: KeyKind,
+    /// What it does, one sentence.
+    pub help: &'static str,
+}
+
+/// What the value of a [`ProbeKey`] must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A text that is not empty.
+    Text,
+    /// A regular expression.
+    Regexp,
+    /// The path of a file.
+    Path,
+    /// Texts, at least one.
+    List,
+    /// A whole number from 1 on.
+    Count,
+    /// A size in bytes, at least one.
+    Bytes,
+    /// A duration.
+    Duration,
+    /// True or false.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// The value of a [`ProbeKey`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyValue {
+    /// Of a text, a regular expression, a path, a word, or a list.
+    Texts(Vec<String>),
+    /// Of a number or a size.
+    Count(u64),
+    /// Of a duration.
+    Duration(Duration),
+    /// Of a flag.
+    Flag(bool),
+}
+
+impl From<&str> for KeyValue {
+    fn from(text: &str) -> Self {
+        Self::Texts(vec![text.to_owned()])
+    }
+}
+
+impl From<u64> for KeyValue {
+    fn from(number: u64) -> Self {
+        Self::Count(number)
+    }
+}
+
+impl From<bool> for KeyValue {
+    fn from(truth: bool) -> Self {
+        Self::Flag(truth)
+    }
+}
+
+/// A PEM file of authorities, for every probe that speaks TLS.
+pub(super) const CA_FILE: ProbeKey = ProbeKey {
+    key: "ca_file",
+    kind: KeyKind::Path,
+    help: "A PEM file with the certificates to trust instead of the platform's.",
+};
+
+/// Values of one check, in the order in which they were set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(Vec<(&'static str, KeyValue)>);
+
+impl Values {
+    /// Sets the value of a key, in place of an earlier one.
+    ///
+    /// # Errors
+    /// [`AgentError::Setting`] when the value is of another kind.
+    pub(super) fn set(&mut self, key: &ProbeKey, value: KeyValue) -> Result<(), AgentError> {
+        check(key.kind, &value).map_err(|problem| setting(key.key, problem))?;
+        self.0.retain(|(known, _)| *known != key.key);
+        self.0.push((key.key, value));
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<&KeyValue> {
+        let found = self.0.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value)
+    }
+
+    /// The texts of a list; none when it was not set.
+    pub(super) fn texts(&self, key: &str) -> &[String] {
+        match self.get(key) {
+            Some(KeyValue::Texts(texts)) => texts,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.texts(key).first().map(String::as_str)
+    }
+
+    pub(super) fn path(&self, key: &str) -> Option<&Path> {
+        self.text(key).map(Path::new)
+    }
+
+    /// The regular expression; it was compiled once when it was set, so it is one.
+    pub(super) fn regexp(&self, key: &str) -> Option<Regex> {
+        self.text(key).and_then(|pattern| Regex::new(pattern).ok())
+    }
+
+    pub(super) fn count(&self, key: &str) -> Option<u64> {
+        match self.get(key) {
+            Some(KeyValue::Count(number)) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// # Errors
+/// What is wrong with the value, without quoting it, because it may be a secret.
+fn check(kind: KeyKind, value: &KeyValue) -> Result<(), String> {
+    match (kind, value) {
+        (KeyKind::List, KeyValue::Texts(texts)) if !texts.is_empty() => Ok(()),
+        (KeyKind::Text | KeyKind::Path, KeyValue::Texts(texts)) => match texts.as_slice() {
+            [text] if !text.is_empty() => Ok(()),
+            _ => Err("expected one text".to_owned()),
+        },
+        (KeyKind::Regexp, KeyValue::Texts(texts)) => match texts.as_slice() {
+            [pattern] => Regex::new(pattern)
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            _ => Err("expected one regular expression".to_owned()),
+        },
+        (KeyKind::Choice(words), KeyValue::Texts(texts)) => match texts.as_slice() {
+            [word] if words.contains(&word.as_str()) => Ok(()),
+            _ => Err(format!("expected one of {}", words.join(", "))),
+        },
+        (KeyKind::Count | KeyKind::Bytes, KeyValue::Count(1..))
+        | (KeyKind::Duration, KeyValue::Duration(_))
+        | (KeyKind::Flag, KeyValue::Flag(_)) => Ok(()),
+        _ => Err(format!("expected {}", expected(kind))),
+    }
+}
+
+const fn expected(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Text | KeyKind::Path | KeyKind::Choice(_) => "a text",
+        KeyKind::Regexp => "a regular expression",
+        KeyKind::List => "a list of texts",
+        KeyKind::Count | KeyKind::Bytes => "a whole number from 1 on",
+        KeyKind::Duration => "a duration",
+        KeyKind::Flag => "true or false",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_kind_is_refused() {
+        let words = KeyKind::Choice(&["a", "b"]);
+        let texts = |texts: &[&str]| KeyValue::Texts(texts.iter().map(|&t| t.into()).collect());
+        for (kind, value, fits) in [
+            (KeyKind::Text, "x".into(), true),
+            (KeyKind::Text, "".into(), false),
+            (KeyKind::Text, 1.into(), false),
+            (KeyKind::List, texts(&["x", "y"]), true),
+            (KeyKind::List, texts(&[]), false),
+            (KeyKind::Path, texts(&["x", "y"]), false),
+            (KeyKind::Regexp, "(".into(), false),
+            (KeyKind::Regexp, "(a)".into(), true),
+            (words, "b".into(), true),
+            (words, "c".into(), false),
+            (KeyKind::Count, 1.into(), true),
+            (KeyKind::Bytes, 0.into(), false),
+            (KeyKind::Flag, true.into(), true),
+            (KeyKind::Duration, KeyValue::Duration(Duration::ZERO), true),
+            (KeyKind::Duration, true.into(), false),
+        ] {
+            assert_eq!(check(kind, &value).is_ok(), fits, "{kind:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        let mut values = Values::default();
+        for path in ["a", "b"] {
+            values.set(&CA_FILE, path.into()).expect("a path");
+        }
+        assert_eq!(values.path("ca_file"), Some(Path::new("b")));
+        assert_eq!(values.count("ca_file"), None);
+        assert!(values.set(&CA_FILE, 1.into()).is_err());
+    }
+}
