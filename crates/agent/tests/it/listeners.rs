@@ -43,7 +43,12 @@ fn settings(listeners: ListenerSettings) -> CollectSettings {
 
 impl Running {
     pub(crate) async fn start(listeners: ListenerSettings) -> Self {
-        let running = Self::start_fetching(listeners);
+        Self::start_with(listeners, 1 << 30).await
+    }
+
+    /// One whose spool takes so many bytes.
+    pub(crate) async fn start_with(listeners: ListenerSettings, max_bytes: u64) -> Self {
+        let running = Self::spawn(listeners, max_bytes);
         running
             .until("it listens", || {
                 !running.status.figures().listening.is_empty()
@@ -54,9 +59,13 @@ impl Running {
 
     /// One whose listeners have no address.
     pub(crate) fn start_fetching(listeners: ListenerSettings) -> Self {
+        Self::spawn(listeners, 1 << 30)
+    }
+
+    fn spawn(listeners: ListenerSettings, max_bytes: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let bounds = SpoolSettings {
-            max_bytes: 1 << 30,
+            max_bytes,
             max_age_us: i64::MAX,
         };
         let (spool, _) = Spool::open(&folder.path().join("spool.db"), bounds, 1).expect("a spool");

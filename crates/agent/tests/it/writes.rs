@@ -93,7 +93,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn influx(token: Option<&str>) -> Running {
-    Running::start(ListenerSettings {
+    Running::start(influx_settings(token)).await
+}
+
+fn influx_settings(token: Option<&str>) -> ListenerSettings {
+    ListenerSettings {
         influx: Some(InfluxSettings {
             address: any_port(),
             token: token.map(Token::new),
@@ -105,8 +109,59 @@ async fn influx(token: Option<&str>) -> Running {
             ..ListenerLimits::default()
         },
         ..ListenerSettings::default()
-    })
-    .await
+    }
+}
+
+#[tokio::test]
+async fn what_the_spool_does_not_take_is_not_acknowledged_d1() {
+    let running = Running::start_with(influx_settings(None), 10_000).await;
+    let address = running.address("http");
+    let write = |body: String| {
+        let address = address.clone();
+        async move {
+            send(
+                &address,
+                false,
+                Method::POST,
+                "/write",
+                &[],
+                body.as_bytes(),
+            )
+            .await
+        }
+    };
+    let long = "x".repeat(12_000);
+    let refused = write(format!("orders note=\"{long}\" 1")).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers.contains_key("retry-after"));
+    let taken = write("orders note=\"short\" 1".to_owned()).await;
+    assert_eq!(taken.status, StatusCode::NO_CONTENT, "{}", taken.text());
+    assert_eq!(running.points().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_lets_a_connection_that_is_open_end() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut running = influx(None).await;
+    let mut idle = TcpStream::connect(running.address("http"))
+        .await
+        .expect("connected");
+    idle.write_all(b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut answer = vec![0; 12];
+    idle.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, b"HTTP/1.1 204");
+    let mut half = TcpStream::connect(running.address("http"))
+        .await
+        .expect("connected");
+    half.write_all(b"POST /write HTTP/1.1\r\ncontent-length: 9\r\n\r\na")
+        .await
+        .expect("sent");
+    running.stop().await;
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(PATIENCE, idle.read_to_end(&mut rest)).await;
+    closed.expect("in time").expect("closed in order");
 }
 
 #[tokio::test]
