@@ -10,12 +10,15 @@
 //! 3. Any other sequence is known. If its samples are younger than all that was applied of its
 //!    epoch it cannot be a repeat (a cloned machine, a restored snapshot): it is stored, and the
 //!    conflict is counted. Else it is a repeat: left out, and counted.
-//! 4. Batches that the agent tells to be given up are moved from missing to dropped; told twice
+//! 4. A new batch of an epoch that is not the agent's newest, with samples that are younger than all
+//!    that was applied of the newest one, is of a second machine with the same id: an agent begins a
+//!    new epoch only when the old one has ended. It is stored, and the conflict is counted.
+//! 5. Batches that the agent tells to be given up are moved from missing to dropped; told twice
 //!    counts once.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::ops::RangeInclusive;
-use tidegauge_model::DropNotice;
+use tidegauge_model::{AgentId, DropNotice};
 use tidegauge_store::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};
 
 /// What a batch is, by the ledger.
@@ -25,7 +28,7 @@ pub(crate) enum Verdict {
     New,
     /// Seen before; it is not stored again.
     Repeat,
-    /// Its sequence was seen before, but its samples are younger than all of its epoch: stored.
+    /// Two machines send under one id; it is stored.
     Conflict,
 }
 
@@ -34,6 +37,11 @@ pub(crate) enum Verdict {
 pub(crate) struct LedgerBook {
     known: HashMap<LedgerKey, LedgerRow>,
     changed: HashMap<LedgerKey, LedgerRow>,
+    /// The newest epoch of each agent that was seen here. An agent's batches are in one partition, so
+    /// one sink sees all of them.
+    newest: HashMap<AgentId, i64>,
+    /// Agents whose conflict was told, each once.
+    told: HashSet<AgentId>,
 }
 
 impl LedgerBook {
@@ -58,6 +66,8 @@ impl LedgerBook {
     ) {
         if self.known.len() > Self::MOST_ROWS {
             self.known.clear();
+            self.newest.clear();
+            self.told.clear();
         }
         for key in keys {
             let row = rows.remove(key).unwrap_or_default();
@@ -79,6 +89,7 @@ impl LedgerBook {
         times_us: Option<RangeInclusive<i64>>,
         points: u64,
     ) -> Verdict {
+        let is_overlapping = self.overlaps(key, times_us.as_ref());
         let row = self.row(key);
         let verdict = if sequence >= row.next_sequence {
             if sequence > row.next_sequence {
@@ -105,7 +116,40 @@ impl LedgerBook {
         if let Some(times) = times_us {
             row.last_time_us = row.last_time_us.max(*times.end());
         }
+        if verdict == Verdict::New && is_overlapping {
+            row.conflicts += 1;
+            return Verdict::Conflict;
+        }
+        match self.newest.get_mut(&key.agent) {
+            Some(newest) => *newest = key.epoch.max(*newest),
+            None => {
+                self.newest.insert(key.agent.clone(), key.epoch);
+            }
+        }
         verdict
+    }
+
+    /// Whether the agent has begun a newer epoch, and these samples are younger than all of it.
+    fn overlaps(&self, key: &LedgerKey, times_us: Option<&RangeInclusive<i64>>) -> bool {
+        let newest = self.newest.get(&key.agent).copied();
+        let (Some(newest), Some(times)) = (newest.filter(|newest| *newest > key.epoch), times_us)
+        else {
+            return false;
+        };
+        let newest = LedgerKey {
+            agent: key.agent.clone(),
+            epoch: newest,
+        };
+        let row = self
+            .changed
+            .get(&newest)
+            .or_else(|| self.known.get(&newest));
+        row.is_some_and(|row| *times.start() > row.last_time_us)
+    }
+
+    /// Whether the conflict of this agent is to be told, which is so once.
+    pub(crate) fn is_to_be_told(&mut self, agent: &AgentId) -> bool {
+        !self.told.contains(agent) && self.told.insert(agent.clone())
     }
 
     /// Notes batches that the agent gave up. The key (agent and the notice's epoch) must be known.

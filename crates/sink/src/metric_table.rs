@@ -27,7 +27,7 @@ pub const METRICS: &[Metric] = &[
         "Messages and points that could not be stored, by reason."),
     M::counter("tidegauge_sink_duplicate_batches_total", &[], "Batches that came again and were left out."),
     M::counter("tidegauge_sink_duplicate_points_total", &[], "Points that came again and were not stored twice."),
-    M::counter("tidegauge_sink_conflicts_total", &[], "Batches of a known sequence with younger samples, stored."),
+    M::counter("tidegauge_sink_conflicts_total", &[], "Batches that show that two machines send under one agent id, stored."),
     M::counter("tidegauge_sink_left_out_values_total", &[], "Values that were left out because they were not finite."),
     M::counter("tidegauge_sink_gaps_total", &["reason"],
         "Positions that were not in the log any more, recorded and gone past."),

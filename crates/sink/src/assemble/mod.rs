@@ -271,7 +271,14 @@ impl Assembler {
         if let Some(origin) = &batch.origin {
             match self.judge(origin, batch, &checked) {
                 Verdict::New => {}
-                Verdict::Conflict => draft.tally.conflicts += 1,
+                Verdict::Conflict => {
+                    draft.tally.conflicts += 1;
+                    if self.ledger.is_to_be_told(&origin.agent) {
+                        let (agent, host) = (&origin.agent, &batch.host);
+                        tracing::warn!(%agent, %host, "two machines send under one agent id, \
+                            perhaps clones of one disk: give each its own machine id or agent.id");
+                    }
+                }
                 Verdict::Repeat => return draft.repeated(slot, checked.accepted as u64),
             }
         }

@@ -82,6 +82,27 @@ fn d6_new_data_is_never_dropped_on_suspicion() {
 }
 
 #[test]
+fn clones_that_send_under_one_id_are_told_apart() {
+    let of = |epoch| LedgerKey { epoch, ..key() };
+    let mut book = LedgerBook::default();
+    book.learn(&[of(100), of(200)], std::collections::HashMap::new());
+    assert_eq!(book.judge(&of(100), 0, Some(10..=10), 1), Verdict::New);
+    // A new start, and what is late of the one before.
+    assert_eq!(book.judge(&of(200), 0, Some(30..=30), 1), Verdict::New);
+    assert_eq!(book.judge(&of(100), 2, Some(25..=25), 1), Verdict::New);
+    assert_eq!(book.judge(&of(100), 1, Some(20..=20), 1), Verdict::New);
+    // The old one is alive: nothing is lost, and it is counted.
+    assert_eq!(book.judge(&of(100), 3, Some(31..=31), 1), Verdict::Conflict);
+    assert_eq!(book.judge(&of(100), 3, Some(31..=31), 1), Verdict::Repeat);
+    assert_eq!(book.judge(&of(200), 1, Some(40..=40), 1), Verdict::New);
+    assert_eq!(book.judge(&of(100), 4, Some(41..=41), 1), Verdict::Conflict);
+    let old = book.changed[&of(100)].clone();
+    assert_eq!((old.conflicts, old.batches, old.next_sequence), (2, 5, 5));
+    assert_eq!(book.changed[&of(200)].conflicts, 0);
+    assert!(book.is_to_be_told(&key().agent) && !book.is_to_be_told(&key().agent));
+}
+
+#[test]
 fn d2_told_drops_are_not_missing_and_count_once() {
     let mut book = book();
     book.judge(&key(), 5, Some(1..=1), 1);
