@@ -3,7 +3,7 @@
 //! The id comes, in this order, from the settings, from the machine id (machine-id(5)), or from a
 //! random id that is kept in the state folder. The machine id itself is confidential, so only a
 //! hash under a key of this application leaves the machine. Clones of a machine that share its
-//! machine id share the agent's id too; their epochs still differ.
+//! machine id share the agent's id too; their epochs still differ, by which a sink notices them.
 
 use crate::{AgentError, HostRoots};
 use sha2::{Digest, Sha256};
@@ -69,6 +69,30 @@ pub fn agent_id(
          without that folder the agent is a new one at every start"
     );
     Ok((checked_id(kept.trim())?, IdSource::New))
+}
+
+/// Why what is kept in `state_dir` may be gone at the next start, if it is so.
+///
+/// # Errors
+/// When the folder cannot be looked at.
+pub fn fate_of(state_dir: &Path) -> io::Result<Option<&'static str>> {
+    let (folder, root) = (rustix::fs::stat(state_dir)?, rustix::fs::stat("/")?);
+    let kind = rustix::fs::statfs(state_dir)?.f_type;
+    Ok(fate(kind as u64, folder.st_dev == root.st_dev))
+}
+
+/// By the number of the file system (statfs(2)), and whether it is that of `/`.
+const fn fate(file_system: u64, is_root: bool) -> Option<&'static str> {
+    const OVERLAY: u64 = 0x794c_7630;
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    match file_system {
+        OVERLAY if is_root => {
+            Some("it is in the container's own layer and goes with the container")
+        }
+        TMPFS | RAMFS => Some("it is in memory and goes with the next boot or container"),
+        _ => None,
+    }
 }
 
 /// The host's name: given, or the kernel's as seen under the proc root.
@@ -208,6 +232,17 @@ mod tests {
                 .collect();
             assert_eq!(files, ["agent-id"], "no draft is left");
         }
+    }
+
+    #[test]
+    fn a_state_folder_that_will_be_gone_is_noticed() {
+        assert!(fate(0x794c_7630, true).is_some_and(|fate| fate.contains("container")));
+        assert!(fate(0x0102_1994, false).is_some_and(|fate| fate.contains("memory")));
+        assert_eq!(fate(0x794c_7630, false), None, "a volume");
+        assert_eq!(fate(0xef53, true), None, "ext4");
+        let folder = tempfile::tempdir().expect("a folder");
+        fate_of(folder.path()).expect("it can be looked at");
+        assert!(fate_of(&folder.path().join("none")).is_err());
     }
 
     #[test]

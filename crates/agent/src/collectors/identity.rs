@@ -24,7 +24,8 @@ pub(super) const ENTRY: CollectorEntry = CollectorEntry {
 
 const DAY_SECONDS: i64 = 86_400;
 
-static KERNEL: [(&str, Name); 4] = [
+static KERNEL: [(&str, Name); 5] = [
+    ("hostname", name!("host_name")),
     ("ostype", name!("kernel_name")),
     ("osrelease", name!("kernel_release")),
     ("version", name!("kernel_version")),

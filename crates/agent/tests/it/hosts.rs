@@ -489,3 +489,18 @@ fn identity_is_told_at_first_when_it_changes_and_daily() {
     assert_eq!(points_at(603 + 86_399), 0);
     assert_eq!(points_at(603 + 86_400), 1, "a day later");
 }
+
+#[test]
+fn a_new_name_of_the_host_is_a_row_of_identity() {
+    let tree = HostTree::new()
+        .file("proc/sys/kernel/osrelease", "6.1.0\n")
+        .file("proc/sys/kernel/hostname", format!("{}\n", "h".repeat(253)));
+    let mut identity = collector("identity", &context_of(&tree));
+    let mut name_at = |seconds| {
+        let points = collect(&mut *identity, seconds).expect("collects");
+        points.first().and_then(|p| p.value("host_name").cloned())
+    };
+    assert_eq!(name_at(1), Some(Value::from("h".repeat(253))));
+    tree.write("proc/sys/kernel/hostname", "db-1\n");
+    assert_eq!(name_at(302), Some(Value::from("db-1")));
+}

@@ -97,6 +97,15 @@ pub(super) fn collect_settings(
     let (agent, source) = identity::agent_id(settings.text("agent.id"), &context.roots, state_dir)?;
     let host = identity::host_name(settings.text("agent.host"), &context.roots)?;
     tracing::debug!(%agent, ?source, %host, "identity");
+    match identity::fate_of(state_dir) {
+        Ok(None) => {}
+        Ok(Some(fate)) => tracing::warn!(
+            folder = %state_dir.display(),
+            "the state folder will not last: {fate}. Samples that are not sent by then are lost, and where there is \
+             no machine id the agent is a new host at every start. Mount a volume there, or set general.state_dir"
+        ),
+        Err(error) => tracing::debug!(%error, "the state folder's file system is not known"),
+    }
     let made = CollectSettings {
         listeners: super::listeners::listeners(settings)?,
         labels,

@@ -211,6 +211,10 @@ const IDENTITY: MeasurementEntry = MeasurementEntry {
     description: "What the host is: kernel, system, machine, processor. Sent at the start of the agent, when it changes, and once a day.",
     tags: &[],
     fields: &[
+        text(
+            "host_name",
+            "The name that the kernel has for the host. There is a row for each change, so its history is here.",
+        ),
         text("kernel_name", "The kernel, `Linux`."),
         text("kernel_release", "Its release, as `uname -r` tells it."),
         text("kernel_version", "Its build, as `uname -v` tells it."),
