@@ -30,6 +30,15 @@ impl HostTree {
         Self { root }.directory("proc").directory("sys")
     }
 
+    /// An empty host in memory, where the system has a folder for that: for tens of thousands of files.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        match TempDir::new_in("/dev/shm") {
+            Ok(root) => Self { root }.directory("proc").directory("sys"),
+            Err(_) => Self::new(),
+        }
+    }
+
     /// A copy of a fixture folder, so that a test may change it.
     #[must_use]
     pub fn copy_of(fixture: &Path) -> Self {

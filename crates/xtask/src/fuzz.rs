@@ -25,6 +25,7 @@ const TARGETS: &[(&str, Option<&str>)] = &[
     ("otlp", Some("otlp/v1")),
     ("openmetrics", Some("openmetrics/v1")),
     ("statsd", None),
+    ("collectors", None),
     ("spool", None),
 ];
 

@@ -18,7 +18,7 @@ mod tests;
 
 pub use asking::{AskSpace, Space};
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, percent_of};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, as_tag, percent_of};
 use crate::roots::HostRoots;
 use asking::{Answer, Asker, statvfs};
 use mounts::Mount;
@@ -118,10 +118,10 @@ fn point(time_us: i64, mount: &Mount, answer: Answer) -> Option<Point> {
     let mut point = Point::new(name!("filesystem"), time_us)
         .tag(
             name!("mount"),
-            mount.mount_point.to_string_lossy().into_owned(),
+            as_tag(mount.mount_point.to_string_lossy().into_owned()),
         )
-        .tag(name!("device"), mount.device.clone())
-        .tag(name!("fstype"), mount.filesystem_type.clone());
+        .tag(name!("device"), as_tag(mount.device.clone()))
+        .tag(name!("fstype"), as_tag(mount.filesystem_type.clone()));
     if let Some(space) = space {
         let used = space.total_bytes.saturating_sub(space.free_bytes);
         point = point

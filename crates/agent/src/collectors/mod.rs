@@ -63,6 +63,7 @@ mod tests;
 pub use source::{SourceFile, SourceText, Sources, ValueFile, short_value};
 
 use crate::roots::HostRoots;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -322,6 +323,28 @@ impl CollectError {
 pub fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10_f64.powi(decimals);
     (value * factor).round() / factor
+}
+
+/// The longest text of a tag that collectors make, in bytes: less than what sinks take by default.
+const MOST_TAG_BYTES: usize = 1_000;
+
+/// A text as a tag. What is too long is cut, and ends with a hash of the whole, so that two long
+/// texts stay apart.
+fn as_tag(mut text: String) -> String {
+    const HASH_BYTES: usize = 9;
+    if text.len() <= MOST_TAG_BYTES {
+        return text;
+    }
+    let hash = Sha256::digest(text.as_bytes());
+    let end = (0..=MOST_TAG_BYTES - HASH_BYTES)
+        .rev()
+        .find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or_default());
+    text.push('~');
+    for byte in &hash[..4] {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 /// `part` of `whole` in percent to 3 decimals; `None` of nothing.

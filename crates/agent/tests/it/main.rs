@@ -9,4 +9,5 @@ mod listeners;
 mod probes;
 mod publish;
 mod sources;
+mod stress;
 mod writes;
