@@ -341,6 +341,7 @@ impl Tasks {
     /// Runs one check on its interval.
     async fn check(self, check: Check, phase: Duration, turnstile: Turnstile) {
         let mut ticks = Ticks::new(self.start, phase, check.interval());
+        let start_delays = metrics::histogram!("tidegauge_agent_check_start_delay_seconds");
         loop {
             // The tick goes first: a check that is due is made, also when the last collection is.
             let missed = tokio::select! {
@@ -360,7 +361,7 @@ impl Tasks {
             };
             let reason = result.finding.reason.as_str();
             metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
-            metrics::histogram!("tidegauge_agent_check_start_delay_seconds").record(late_seconds);
+            start_delays.record(late_seconds);
             self.status.update(|figures| figures.checks += 1);
             let mut point = result.into_point();
             let late_seconds = (late_seconds * 1e6).round() / 1e6;

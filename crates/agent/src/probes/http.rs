@@ -157,7 +157,10 @@ impl HttpProbe {
                 Ok(stream) => {
                     progress.took(name!("connect_seconds"), began);
                     progress.found(name!("address"), address.to_string());
-                    if let Err(error) = stream.set_nodelay(true) {
+                    // A handshake is several writes; a plain request is one.
+                    if self.tls.is_some()
+                        && let Err(error) = stream.set_nodelay(true)
+                    {
                         tracing::debug!(%error, "the socket keeps its delay");
                     }
                     return Ok(stream);

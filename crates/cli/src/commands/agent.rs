@@ -3,6 +3,7 @@
 use crate::health::{self, Health};
 use crate::settings::Settings;
 use crate::{progress, serve, shutdown, state_dir};
+use anyhow::Context;
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,15 +78,17 @@ async fn work(
         status.clone(),
         end.clone(),
     ));
-    let collected = collect::run(
+    // On the runtime's own thread, where collectors and checks are: this one would have to be woken
+    // for each of them.
+    let collected = tokio::spawn(collect::run(
         collect,
         spool.clone(),
         clock,
         appended,
         status.clone(),
         cancel.clone(),
-    )
-    .await;
+    ));
+    let collected = collected.await.context("collecting")?;
     // A start that failed, because a port is taken for example, is told at once.
     if collected.is_ok() {
         send_the_rest(&spool, &status, &cancel).await;

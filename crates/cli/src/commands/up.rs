@@ -108,15 +108,16 @@ async fn work(
     );
     let line = tokio::spawn(progress::status_line(end.clone(), line));
 
-    let collected = collect::run(
+    // On the runtime's own thread, as in `agent`.
+    let collected = tokio::spawn(collect::run(
         collect,
         spool.clone(),
         clock,
         appended,
         agent_status,
         cancel,
-    )
-    .await;
+    ));
+    let collected = collected.await.context("collecting")?;
     if collected.is_ok() {
         super::host::emptied(&spool, super::host::MOMENT).await;
     }
