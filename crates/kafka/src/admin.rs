@@ -13,12 +13,15 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::diagnosis::why_unreachable;
 use crate::settings::{check_topic_name, of_config};
 use crate::topic_id::{Description, describe};
 use crate::{KafkaError, KafkaSettings};
 
 /// How often a new topic is looked for until every broker has heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long it is listened to why there is no answer.
+const LISTEN: Duration = Duration::from_secs(3);
 
 /// How to make a topic that is missing.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ pub struct Watermark {
 /// Asks the brokers about topics, and makes them.
 pub struct Admin {
     client: Arc<AdminClient<DefaultClientContext>>,
+    settings: KafkaSettings,
 }
 
 impl Admin {
@@ -74,7 +78,28 @@ impl Admin {
         let client = config.create().map_err(|error| of_config(role, error))?;
         Ok(Self {
             client: Arc::new(client),
+            settings: settings.clone(),
         })
+    }
+
+    /// Says of a request without an answer why there was none. This client does not hear it, so
+    /// another one tries.
+    async fn explained(&self, error: KafkaError) -> KafkaError {
+        let what = match &error {
+            KafkaError::Timeout { what } => what.clone(),
+            KafkaError::Request {
+                what,
+                retryable: true,
+                ..
+            } => what.clone(),
+            _ => return error,
+        };
+        let settings = self.settings.clone();
+        let why = blocking(move || Ok(why_unreachable(&settings, LISTEN))).await;
+        match why {
+            Ok(Some(reason)) => KafkaError::Unreachable { what, reason },
+            _ => error,
+        }
     }
 
     /// Makes the topic if it is missing; that somebody else makes it at the same time is fine. A topic
@@ -143,7 +168,11 @@ impl Admin {
         deadline: Duration,
     ) -> Result<Option<TopicInfo>, KafkaError> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
-        let found = blocking(move || describe(client.inner(), &name, deadline)).await?;
+        let found = blocking(move || describe(client.inner(), &name, deadline)).await;
+        let found = match found {
+            Err(error) => return Err(self.explained(error).await),
+            Ok(found) => found,
+        };
         Ok(found.map(|Description { id, partitions }| TopicInfo {
             id,
             partitions,

@@ -26,6 +26,14 @@ pub enum KafkaError {
         /// What is wrong with it; never contains the value of a secret.
         reason: String,
     },
+    /// What is wrong with a setting of TLS or SASL, or with a file that it names (D13).
+    #[error("{setting}: {problem}")]
+    Security {
+        /// The setting, `kafka.tls.ca_file` for example.
+        setting: &'static str,
+        /// What is wrong, and what to do; never contains a secret.
+        problem: String,
+    },
     /// The client could not be made from its settings.
     #[error("create the Kafka {role}")]
     Client {
@@ -63,6 +71,14 @@ pub enum KafkaError {
     Timeout {
         /// What we were doing.
         what: String,
+    },
+    /// No answer within the deadline, and it is known why.
+    #[error("{what}: {reason}")]
+    Unreachable {
+        /// What we were doing.
+        what: String,
+        /// What stands in the way, and what to do.
+        reason: String,
     },
     /// Any other refusal or failure.
     #[error("{what}")]
@@ -115,11 +131,13 @@ impl KafkaError {
         match self {
             Self::TopicMissing { .. }
             | Self::Timeout { .. }
+            | Self::Unreachable { .. }
             | Self::Positions { .. }
             | Self::Thread { .. } => true,
             Self::Request { retryable, .. } => *retryable,
             Self::PropertyOwned { .. }
             | Self::PropertyInvalid { .. }
+            | Self::Security { .. }
             | Self::Client { .. }
             | Self::TopicName { .. }
             | Self::NotAuthorized { .. }

@@ -3,9 +3,13 @@
 //! Not a metric: owners read the state and count. librdkafka reports every failed attempt, for days
 //! if need be; here only a change of the state is logged, everything else is for `debug`.
 
+use std::sync::{Mutex, PoisonError};
+
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use tokio::sync::watch;
+
+use crate::diagnosis::explain;
 
 /// What is known about the brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub enum BrokerState {
     Up,
     /// No broker can be reached, or none accepts us.
     Down {
-        /// librdkafka's words for the last failure.
+        /// Why, and what to do if that is known.
         reason: String,
     },
 }
@@ -27,6 +31,8 @@ pub enum BrokerState {
 pub(crate) struct Health {
     role: &'static str,
     state: watch::Sender<BrokerState>,
+    /// What was said of single connections since the last answer: that all are down says less.
+    cause: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -34,6 +40,7 @@ impl Health {
         Self {
             role,
             state: watch::Sender::new(BrokerState::Unknown),
+            cause: Mutex::default(),
         }
     }
 
@@ -45,6 +52,9 @@ impl Health {
     pub(crate) fn answered(&self) {
         let changed = self.state.send_if_modified(|state| {
             let changed = *state != BrokerState::Up;
+            if changed {
+                *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             if changed {
                 *state = BrokerState::Up;
             }
@@ -67,11 +77,18 @@ impl Health {
                     | Code::SSL
             )
         );
+        let reason = {
+            let mut cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+            if code != Some(Code::AllBrokersDown) {
+                *cause = Some(explain(reason));
+            }
+            cause.clone().unwrap_or_else(|| reason.to_owned())
+        };
         let changed = down
             && self.state.send_if_modified(|state| {
                 let changed = !matches!(state, BrokerState::Down { .. });
                 *state = BrokerState::Down {
-                    reason: reason.to_owned(),
+                    reason: reason.clone(),
                 };
                 changed
             });
@@ -129,7 +146,7 @@ mod tests {
         assert_eq!(
             *state.borrow(),
             BrokerState::Down {
-                reason: "1/1 brokers are down".into()
+                reason: "one of many".into()
             }
         );
         health.answered();

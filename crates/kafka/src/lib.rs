@@ -12,9 +12,11 @@
 
 mod admin;
 mod consumer;
+mod diagnosis;
 mod error;
 mod health;
 mod producer;
+mod security;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -25,7 +27,9 @@ pub use consumer::{
     Consumer, ConsumerOptions, ENCODING_HEADER, Event, FetchState, Message, Positions,
     PositionsError, TopicIdentity,
 };
+pub use diagnosis::why_unreachable;
 pub use error::{DeliveryError, KafkaError, SendError};
 pub use health::BrokerState;
 pub use producer::{Delivery, Outgoing, Producer, ProducerOptions};
+pub use security::{Sasl, SaslMechanism, Secret, Tls};
 pub use settings::KafkaSettings;

@@ -2,7 +2,7 @@
 //!
 //! Not a configuration file: the sections of the binary are turned into this. Every property of
 //! librdkafka may be passed through, except those on which the delivery contract rests and those that
-//! have a setting of their own. A half-set TLS or SASL is an error, never plaintext (D13).
+//! have a setting of their own. TLS and SASL are in `security`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as ClientError;
 
 use crate::KafkaError;
+use crate::security::{self, Sasl, Tls};
 
 /// How to reach the brokers.
 #[derive(Clone, Default)]
@@ -20,8 +21,12 @@ pub struct KafkaSettings {
     pub brokers: Vec<String>,
     /// Name under which the brokers log us.
     pub client_id: String,
-    /// Further properties of librdkafka (`CONFIGURATION.md` there), say of TLS and SASL.
+    /// Further properties of librdkafka (`CONFIGURATION.md` there).
     pub properties: BTreeMap<String, String>,
+    /// TLS; without it connections are plaintext.
+    pub tls: Option<Tls>,
+    /// Authentication by name and password.
+    pub sasl: Option<Sasl>,
 }
 
 impl fmt::Debug for KafkaSettings {
@@ -36,6 +41,8 @@ impl fmt::Debug for KafkaSettings {
             .field("brokers", &self.brokers)
             .field("client_id", &self.client_id)
             .field("properties", &properties)
+            .field("tls", &self.tls)
+            .field("sasl", &self.sasl)
             .finish()
     }
 }
@@ -45,6 +52,10 @@ const DELIVERY: &str =
 const POSITIONS: &str = "positions are kept in the database, not by Kafka";
 const GROUP: &str = "how partitions are shared is part of the delivery contract";
 const SETTING: &str = "it has a setting of its own";
+const TLS: &str = "say it in [kafka.tls]";
+const SASL: &str = "say it in [kafka.sasl]";
+const IDENTITY: &str =
+    "who the broker is, is always checked; name its authority by kafka.tls.ca_file";
 const INTERNAL: &str = "it is used internally";
 
 /// Properties that are not the user's to set, with the reason. Aliases are listed too.
@@ -93,7 +104,35 @@ const OWNED: &[(&str, &str)] = &[
     ("statistics.interval.ms", INTERNAL),
     ("log.queue", INTERNAL),
     ("plugin.library.paths", "it would load foreign code"),
+    (
+        "security.protocol",
+        "say it by [kafka.tls] and [kafka.sasl]",
+    ),
+    ("enable.ssl.certificate.verification", IDENTITY),
+    ("ssl.endpoint.identification.algorithm", IDENTITY),
 ];
+
+/// Beginnings of names that belong to a section of their own, but for what is in [`FINE`].
+const OWNED_BEGINNINGS: &[(&str, &str)] = &[("ssl.", TLS), ("sasl.", SASL), ("enable.sasl.", SASL)];
+
+/// Properties of TLS that have no setting of their own.
+const FINE: &[&str] = &[
+    "ssl.cipher.suites",
+    "ssl.crl.location",
+    "ssl.curves.list",
+    "ssl.sigalgs.list",
+];
+
+/// Why a property is not the user's to set.
+fn owned(name: &str) -> Option<&'static str> {
+    let exact = OWNED.iter().find(|(owned, _)| *owned == name);
+    let by_beginning = || {
+        let beginnings = OWNED_BEGINNINGS.iter();
+        let mut beginnings = beginnings.filter(|_| !FINE.contains(&name));
+        beginnings.find(|(beginning, _)| name.starts_with(beginning))
+    };
+    exact.or_else(by_beginning).map(|(_, why)| *why)
+}
 
 /// Whether the value of this property must never be shown.
 fn is_secret(name: &str) -> bool {
@@ -113,57 +152,25 @@ impl KafkaSettings {
     /// Checks everything that can be checked without a connection.
     ///
     /// # Errors
-    /// [`KafkaError::PropertyOwned`] or [`KafkaError::PropertyInvalid`] for the first bad property.
+    /// [`KafkaError::PropertyOwned`] or [`KafkaError::PropertyInvalid`] for the first bad property,
+    /// [`KafkaError::Security`] for what is wrong with the files and settings of TLS and SASL.
     pub fn check(&self) -> Result<(), KafkaError> {
         if self.brokers.iter().all(|broker| broker.trim().is_empty()) {
             return Err(invalid("bootstrap.servers", "no broker is given"));
         }
         for name in self.properties.keys() {
-            if let Some((_, why)) = OWNED.iter().find(|(owned, _)| owned == name) {
+            if let Some(why) = owned(name) {
                 return Err(KafkaError::PropertyOwned {
                     name: name.clone(),
                     why,
                 });
             }
+            if FINE.contains(&name.as_str()) && self.tls.is_none() {
+                return Err(invalid(name, "it has no effect without [kafka.tls]"));
+            }
         }
-        self.check_security()?;
+        security::check(self.tls.as_ref(), self.sasl.as_ref())?;
         self.config("admin client").map(drop)
-    }
-
-    /// Half-set security is refused, as librdkafka would silently ignore it and use plaintext.
-    fn check_security(&self) -> Result<(), KafkaError> {
-        let value = |name: &str| {
-            self.properties
-                .get(name)
-                .map(|value| value.to_ascii_lowercase())
-        };
-        let protocol = value("security.protocol").unwrap_or_else(|| "plaintext".to_owned());
-        for (prefix, needed) in [("ssl.", "ssl"), ("enable.ssl", "ssl"), ("sasl.", "sasl")] {
-            let set = self.properties.keys().find(|name| name.starts_with(prefix));
-            if let Some(name) = set.filter(|_| !protocol.contains(needed)) {
-                let reason = format!("it has no effect, as security.protocol is {protocol}");
-                return Err(invalid(name, reason));
-            }
-        }
-        let mechanism = value("sasl.mechanism").or_else(|| value("sasl.mechanisms"));
-        match mechanism.as_deref() {
-            None if protocol.contains("sasl") => Err(invalid(
-                "sasl.mechanism",
-                format!("security.protocol is {protocol}, so it is needed"),
-            )),
-            Some(name) if name == "plain" || name.starts_with("scram-") => {
-                match ["sasl.username", "sasl.password"]
-                    .iter()
-                    .find(|name| value(name).is_none())
-                {
-                    Some(missing) => {
-                        Err(invalid(missing, format!("the mechanism {name} needs it")))
-                    }
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The properties that all our clients have in common, and the user's.
@@ -190,6 +197,9 @@ impl KafkaSettings {
             config.set("debug", "broker,cgrp,consumer,fetch,metadata,topic");
         }
         for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        for (name, value) in security::properties(self.tls.as_ref(), self.sasl.as_ref()) {
             config.set(name, value);
         }
         let verbose = tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG);
@@ -220,6 +230,13 @@ pub(crate) fn of_config(role: &'static str, error: ClientError) -> KafkaError {
         }
         ClientError::ClientConfig(_, reason, name, _) => invalid(&name, reason),
         ClientError::Nul(_) => invalid("?", "a name or value contains a NUL character"),
+        ClientError::ClientCreation(reason) => match security::of_creation(&reason) {
+            Some(error) => error,
+            None => KafkaError::Client {
+                role,
+                source: reason.into(),
+            },
+        },
         source => KafkaError::Client {
             role,
             source: source.into(),
@@ -246,6 +263,7 @@ pub(crate) fn check_topic_name(topic: &str) -> Result<(), KafkaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::SaslMechanism;
 
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
@@ -255,6 +273,7 @@ mod tests {
                 .iter()
                 .map(|&(k, v)| (k.into(), v.into()))
                 .collect(),
+            ..KafkaSettings::default()
         }
     }
 
@@ -284,39 +303,41 @@ mod tests {
     }
 
     #[test]
-    fn half_set_security_is_an_error_d13() {
-        assert!(refused(&[("ssl.ca.location", "/ca")]).contains("security.protocol is plaintext"));
-        let no_tls = [("sasl.username", "a"), ("security.protocol", "SSL")];
-        assert!(refused(&no_tls).contains("security.protocol is ssl"));
-        assert!(refused(&[("security.protocol", "sasl_ssl")]).contains("sasl.mechanism"));
-        let no_password = [
-            ("security.protocol", "sasl_ssl"),
-            ("sasl.mechanism", "SCRAM-SHA-256"),
-            ("sasl.username", "alice"),
-        ];
-        assert!(refused(&no_password).contains("sasl.password"));
+    fn security_is_not_passed_through_d13() {
+        for (name, section) in [
+            ("ssl.ca.location", "[kafka.tls]"),
+            ("ssl.key.password", "[kafka.tls]"),
+            ("sasl.password", "[kafka.sasl]"),
+            ("enable.sasl.oauthbearer.unsecure.jwt", "[kafka.sasl]"),
+            ("enable.ssl.certificate.verification", "always checked"),
+            ("ssl.cipher.suites", "without [kafka.tls]"),
+        ] {
+            let said = refused(&[(name, "x")]);
+            assert!(said.contains(name) && said.contains(section), "{said}");
+        }
+        let with_tls = KafkaSettings {
+            tls: Some(Tls::default()),
+            ..settings(&[("ssl.cipher.suites", "HIGH")])
+        };
+        assert!(with_tls.check().is_ok());
     }
 
     #[test]
     fn secrets_are_neither_in_debug_nor_in_errors_d13() {
-        let with_secret = settings(&[
-            ("security.protocol", "sasl_ssl"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "alice"),
-            ("sasl.password", "hunter2"),
-            ("ssl.key.password", "hunter2"),
-        ]);
-        assert!(with_secret.check().is_ok());
-        let shown = format!("{with_secret:?}");
+        let with_secret = KafkaSettings {
+            tls: Some(Tls::default()),
+            sasl: Some(Sasl {
+                mechanism: SaslMechanism::Plain,
+                username: "alice".to_owned(),
+                password: "hunter2".to_owned().into(),
+            }),
+            ..settings(&[("some.password", "hunter2")])
+        };
+        let shown = format!("{with_secret:?} {:?}", with_secret.check());
         assert!(
             shown.contains("alice") && !shown.contains("hunter2"),
             "{shown}"
         );
-        let nul = settings(&[
-            ("security.protocol", "ssl"),
-            ("ssl.key.password", "hunter2\0"),
-        ]);
-        assert!(!format!("{:?}", nul.check()).contains("hunter2"));
     }
 
     #[test]

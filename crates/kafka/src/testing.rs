@@ -41,6 +41,7 @@ impl Broker {
             client_id: "test".into(),
             // Connections that the mock refuses are tried again soon.
             properties: [("reconnect.backoff.max.ms".to_owned(), "200".to_owned())].into(),
+            ..KafkaSettings::default()
         }
     }
 

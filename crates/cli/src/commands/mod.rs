@@ -7,11 +7,13 @@ mod collect;
 mod dashboard;
 #[cfg(feature = "stores")]
 mod dead_letters;
+mod doctor;
 mod host;
 mod kafka;
 mod listeners;
 #[cfg(feature = "stores")]
 mod query;
+mod secrets;
 #[cfg(feature = "stores")]
 mod sink;
 #[cfg(feature = "stores")]
@@ -83,6 +85,13 @@ const COMMANDS: &[Entry] = &[
         about: "Check URLs once; exit status 1 when one fails",
         shape: check::shape,
         run: check::run,
+    },
+    Entry {
+        of: For::Doctor,
+        name: "doctor",
+        about: "Look at all that the program needs and say what to do; exit status 1 when a check failed",
+        shape: doctor::shape,
+        run: doctor::run,
     },
     #[cfg(feature = "stores")]
     Entry {

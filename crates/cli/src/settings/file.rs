@@ -94,28 +94,7 @@ fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
             ));
             continue;
         }
-        for (key, value) in table {
-            let key_text = format!("{}.{}", section.get_ref(), key.get_ref());
-            if let Some(known) = TABLES.iter().find(|known| known.key == key_text) {
-                let tables = reader.tables(known, value, problems);
-                found.tables.insert(known.key, tables);
-                continue;
-            }
-            let place = reader.place(key);
-            let Some(known) = setting(&key_text) else {
-                problems.push(format!(
-                    "{place}: unknown key `{key_text}`{}",
-                    nearest(&key_text)
-                ));
-                continue;
-            };
-            match texts(value.get_ref(), known.kind) {
-                Ok(texts) => {
-                    found.values.insert(known.key, (texts, place));
-                }
-                Err(problem) => problems.push(format!("{place}: {}: {problem}", known.key)),
-            }
-        }
+        reader.section(section.get_ref(), table, &mut found, problems);
     }
     found
 }
@@ -138,6 +117,43 @@ impl Reader<'_> {
         Place::File {
             path: self.path.to_owned(),
             line: self.line(spanned.span().start),
+        }
+    }
+
+    /// The keys of [section] and of the sections in it.
+    fn section(
+        &self,
+        section: &str,
+        table: &DeTable<'_>,
+        found: &mut FileValues,
+        problems: &mut Vec<String>,
+    ) {
+        for (key, value) in table {
+            let key_text = format!("{section}.{}", key.get_ref());
+            if let Some(known) = TABLES.iter().find(|known| known.key == key_text) {
+                let tables = self.tables(known, value, problems);
+                found.tables.insert(known.key, tables);
+                continue;
+            }
+            let place = self.place(key);
+            let Some(known) = setting(&key_text) else {
+                let inner = format!("{key_text}.");
+                let is_section = SETTINGS.iter().any(|s| s.key.starts_with(&inner));
+                match value.get_ref().as_table().filter(|_| is_section) {
+                    Some(table) => self.section(&key_text, table, found, problems),
+                    None => problems.push(format!(
+                        "{place}: unknown key `{key_text}`{}",
+                        nearest(&key_text)
+                    )),
+                }
+                continue;
+            };
+            match texts(value.get_ref(), known.kind) {
+                Ok(texts) => {
+                    found.values.insert(known.key, (texts, place));
+                }
+                Err(problem) => problems.push(format!("{place}: {}: {problem}", known.key)),
+            }
         }
     }
 
@@ -203,10 +219,11 @@ fn texts(value: &DeValue<'_>, kind: Type) -> Result<Vec<String>, String> {
             .iter()
             .map(|item| scalar(item.get_ref()))
             .collect::<Result<Vec<_>, _>>()?,
-        DeValue::Table(pairs) if kind == Type::Pairs => pairs
-            .iter()
-            .map(|(name, text)| Ok(format!("{}={}", name.get_ref(), scalar(text.get_ref())?)))
-            .collect::<Result<Vec<_>, String>>()?,
+        DeValue::Table(pairs) if kind == Type::Pairs => {
+            let mut found = Vec::new();
+            flatten("", pairs, &mut found)?;
+            found
+        }
         _ if kind == Type::Pairs => {
             return Err("expected a table, as { name = \"text\" }".to_owned());
         }
@@ -219,6 +236,18 @@ fn texts(value: &DeValue<'_>, kind: Type) -> Result<Vec<String>, String> {
         })?;
     }
     Ok(texts)
+}
+
+/// Pairs of a table; a name with dots that was not quoted is a table in a table.
+fn flatten(before: &str, table: &DeTable<'_>, found: &mut Vec<String>) -> Result<(), String> {
+    for (name, value) in table {
+        let name = format!("{before}{}", name.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => flatten(&format!("{name}."), inner, found)?,
+            other => found.push(format!("{name}={}", scalar(other)?)),
+        }
+    }
+    Ok(())
 }
 
 fn scalar(value: &DeValue<'_>) -> Result<String, String> {
@@ -288,6 +317,22 @@ mod tests {
         }
         assert_eq!(problems.len(), 6, "{all}");
         assert_eq!(found.values["kafka.brokers"].0, ["a:1,b:2"]);
+    }
+
+    #[test]
+    fn sections_may_have_sections_and_names_may_have_dots() {
+        let text = "[kafka.tls]\nca_file = \"ca.pem\"\nkey_flie = \"x\"\n[kafka.properties]\n\
+                    socket.timeout.ms = 1000\n\"fetch.min.bytes\" = 1\n";
+        let mut problems = Vec::new();
+        let found = parse("t.toml", text, &mut problems);
+        assert_eq!(
+            problems,
+            ["t.toml:3: unknown key `kafka.tls.key_flie`; did you mean `kafka.tls.key_file`?"]
+        );
+        assert_eq!(found.values["kafka.tls.ca_file"].0, ["ca.pem"]);
+        let mut pairs = found.values["kafka.properties"].0.clone();
+        pairs.sort();
+        assert_eq!(pairs, ["fetch.min.bytes=1", "socket.timeout.ms=1000"]);
     }
 
     #[test]

@@ -37,19 +37,18 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     let mut section = "";
     for setting in SETTINGS {
-        let own = setting.key.split('.').next().unwrap_or_default();
+        let (own, key) = setting.key.rsplit_once('.').unwrap_or_default();
         if own != section {
             section = own;
             write!(page, "\n## [{section}]\n\n| key | flag | commands | default | meaning |\n|---|---|---|---|---|\n").unwrap();
         }
-        let key = setting.key.split('.').nth(1).unwrap_or_default();
         let flag = match (setting.flag, setting.kind.placeholder()) {
             (None, _) => String::new(),
             (Some(flag), "") => format!("`--{flag}`"),
             (Some(flag), placeholder) => format!("`--{flag} {placeholder}`"),
         };
         let commands: Vec<&str> = setting.commands.iter().map(|of| name(*of)).collect();
-        let commands = if commands.len() == 9 {
+        let commands = if commands.len() == 10 {
             "all".to_owned()
         } else {
             commands.join(", ")
@@ -102,6 +101,7 @@ const fn name(of: For) -> &'static str {
         For::Sink => "sink",
         For::Collect => "collect",
         For::Check => "check",
+        For::Doctor => "doctor",
         For::Query => "query",
         For::Dashboard => "dashboard",
         For::Store => "store",

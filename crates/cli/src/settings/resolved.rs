@@ -124,6 +124,13 @@ impl Settings {
         self.tables.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether anything of a section is said, by other than a default.
+    pub(crate) fn is_said(&self, section: &str) -> bool {
+        let beginning = format!("{section}.");
+        let mut said = self.values.iter();
+        said.any(|(key, (_, place))| key.starts_with(&beginning) && *place != Place::Default)
+    }
+
     /// Where a value came from.
     pub(crate) fn place(&self, key: &str) -> Place {
         self.values

@@ -5,6 +5,7 @@ use super::value::Type;
 use tidegauge_agent::collectors::process::GroupBy;
 use tidegauge_agent::listeners::exec::OutputFormat;
 use tidegauge_agent::probes::{AddressFamily, KeyKind, PROBES};
+use tidegauge_kafka::SaslMechanism;
 use tidegauge_wire::TimeUnit;
 
 /// The commands that take a setting.
@@ -15,6 +16,7 @@ pub(crate) enum For {
     Sink,
     Collect,
     Check,
+    Doctor,
     Query,
     Dashboard,
     Store,
@@ -45,16 +47,16 @@ impl Setting {
     }
 }
 
-use For::{Agent, Check, Collect, Dashboard, DeadLetters, Query, Sink, Store, Up};
+use For::{Agent, Check, Collect, Dashboard, DeadLetters, Doctor, Query, Sink, Store, Up};
 const AGENTS: &[For] = &[Up, Agent];
 const HOSTS: &[For] = &[Up, Agent, Collect];
 const SINKS: &[For] = &[Up, Sink];
 const LIMITS: &[For] = &[Up, Sink, DeadLetters];
-const KAFKA: &[For] = &[Agent, Sink];
+const KAFKA: &[For] = &[Agent, Sink, Doctor];
 const FOREIGN: &[For] = &[Sink, DeadLetters];
-const STORES: &[For] = &[Sink, Query, Dashboard, Store, DeadLetters];
+const STORES: &[For] = &[Sink, Doctor, Query, Dashboard, Store, DeadLetters];
 const CHECKS: &[For] = &[Up, Agent, Check];
-const STATE: &[For] = &[Up, Agent, Query, Dashboard, Store, DeadLetters];
+const STATE: &[For] = &[Up, Agent, Doctor, Query, Dashboard, Store, DeadLetters];
 
 const fn row(
     key: &'static str,
@@ -96,6 +98,35 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Partitions of the topic if the agent has to make it; by default the broker's setting."),
     row("kafka.replication", Some("replication"), Type::Count, None, &[Agent],
         "Replicas of the topic if the agent has to make it; by default the broker's setting."),
+
+    row("kafka.properties", None, Type::Pairs, None, KAFKA,
+        "Further properties of librdkafka, as name=text; those that carry the delivery contract, or have a setting, are refused."),
+
+    row("kafka.tls.enabled", None, Type::Flag, None, KAFKA,
+        "Whether connections are encrypted; by default true as soon as anything of this section or [kafka.sasl] is set."),
+    row("kafka.tls.ca_file", Some("kafka-ca-file"), Type::Path, None, KAFKA,
+        "PEM file with the authorities to trust for brokers, instead of the system's."),
+    row("kafka.tls.certificate_file", Some("kafka-certificate-file"), Type::Path, None, KAFKA,
+        "PEM file with the client's certificate."),
+    row("kafka.tls.key_file", Some("kafka-key-file"), Type::Path, None, KAFKA,
+        "PEM file with its key, encrypted or not."),
+    row("kafka.tls.key_password_file", Some("kafka-key-password-file"), Type::Path, None, KAFKA,
+        "File with the password of the key, or of the PKCS#12 file."),
+    row("kafka.tls.key_password", None, Type::Secret, None, KAFKA,
+        "The password itself; no flag, as others see command lines."),
+    row("kafka.tls.pkcs12_file", Some("kafka-pkcs12-file"), Type::Path, None, KAFKA,
+        "PKCS#12 file with certificate and key, instead of the two."),
+
+    row("kafka.sasl.mechanism", Some("sasl-mechanism"), Type::Choice(SaslMechanism::WORDS), None, KAFKA,
+        "How name and password are shown to brokers."),
+    row("kafka.sasl.username", Some("sasl-username"), Type::Text, None, KAFKA,
+        "The name."),
+    row("kafka.sasl.password_file", Some("sasl-password-file"), Type::Path, None, KAFKA,
+        "File with the password."),
+    row("kafka.sasl.password_command", None, Type::Text, None, KAFKA,
+        "Command, for the shell, that prints the password."),
+    row("kafka.sasl.password", None, Type::Secret, None, KAFKA,
+        "The password itself; no flag, as others see command lines."),
 
     row("agent.interval", Some("interval"), Type::Duration, Some("10s"), AGENTS,
         "Time between two collections; `up` takes 1s if nothing is said."),
@@ -268,7 +299,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How far ahead of the sink's clock a sample may be."),
 
     row("log.format", Some("log-format"), Type::Choice(&["text", "json"]), Some("text"),
-        &[Up, Agent, Sink, Collect, Check, Query, Dashboard, Store, DeadLetters],
+        &[Up, Agent, Sink, Collect, Check, Doctor, Query, Dashboard, Store, DeadLetters],
         "How log lines are written to stderr."),
 ];
 

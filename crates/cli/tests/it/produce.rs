@@ -9,6 +9,7 @@ pub(crate) fn settings(brokers: &str) -> KafkaSettings {
         brokers: vec![brokers.to_owned()],
         client_id: "test".to_owned(),
         properties: std::collections::BTreeMap::new(),
+        ..KafkaSettings::default()
     }
 }
 

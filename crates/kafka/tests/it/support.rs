@@ -30,6 +30,7 @@ impl Topic {
             brokers: vec![brokers.to_owned()],
             client_id: "test".into(),
             properties: BTreeMap::default(),
+            ..KafkaSettings::default()
         };
         let admin = Admin::new(&settings).expect("an admin client");
         let other = ClientConfig::new()

@@ -10,6 +10,10 @@
 //! | `server.crt`, `server.key` | the same in two files, as PostgreSQL reads them |
 //! | `client.pem`, `client.key` | certificate and key of `alice` |
 //! | `expired.pem`, `expired.key` | the same, valid until 2021 only |
+//! | `future.pem`, `future.key` | the same, valid from 2099 on |
+//! | `encrypted.key` | the key of `client.pem`, with the password `opensesame` |
+//! | `traditional.key` | the same in the older form, `EC PRIVATE KEY` |
+//! | `client.p12` | the same key and a certificate that it signed itself, with that password |
 //! | `other-ca.pem` | an authority that signed nothing here |
 
 use std::fs;
@@ -20,6 +24,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+
+/// Always the same, because nothing here encrypts a key: its other forms are files too.
+const CLIENT_KEY: &str = include_str!("keys/client.key");
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -46,15 +53,26 @@ pub fn write_certificates(folder: &Path) -> anyhow::Result<()> {
 
     let mut client = params("alice", Vec::new())?;
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let (certificate, key) = sign(&client, &authority)?;
-    write("client.pem", &certificate)?;
-    write("client.key", &key)?;
+    let key = KeyPair::from_pem(CLIENT_KEY).context("read the client's key")?;
+    let certificate = client.signed_by(&key, &authority).context("sign")?;
+    write("client.pem", &certificate.pem())?;
+    write("client.key", CLIENT_KEY)?;
+    write("encrypted.key", include_str!("keys/encrypted.key"))?;
+    write("traditional.key", include_str!("keys/traditional.key"))?;
+    let store = folder.join("client.p12");
+    fs::write(&store, include_bytes!("keys/client.p12")).context("write client.p12")?;
 
     client.not_before = date_time_ymd(2020, 1, 1);
     client.not_after = date_time_ymd(2021, 1, 1);
     let (certificate, key) = sign(&client, &authority)?;
     write("expired.pem", &certificate)?;
-    write("expired.key", &key)
+    write("expired.key", &key)?;
+
+    client.not_before = date_time_ymd(2099, 1, 1);
+    client.not_after = date_time_ymd(2100, 1, 1);
+    let (certificate, key) = sign(&client, &authority)?;
+    write("future.pem", &certificate)?;
+    write("future.key", &key)
 }
 
 fn params(name: &str, alternative_names: Vec<String>) -> anyhow::Result<CertificateParams> {

@@ -15,6 +15,7 @@ mod port;
 mod postgres;
 mod process;
 
+pub use certificates::write_certificates;
 pub use distribution::{Distribution, FetchError, SERVICES_FOLDER, WAYS_TO_GET_SERVERS};
 pub use folder::Place;
 pub use kafka::{KafkaOptions, KafkaServer, USERS, random_cluster_id, send_in_transactions};

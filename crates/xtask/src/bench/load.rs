@@ -68,6 +68,7 @@ impl<'a> Loader<'a> {
             brokers: vec![brokers.to_owned()],
             client_id: "tidegauge-bench".to_owned(),
             properties: [of_client("message.max.bytes")].into(),
+            ..KafkaSettings::default()
         };
         let plan = TopicPlan {
             name: topic.to_owned(),

@@ -76,6 +76,7 @@ async fn work(settings: ProducerSettings) -> anyhow::Result<()> {
         brokers: vec![settings.brokers.clone()],
         client_id: settings.name.clone(),
         properties: std::collections::BTreeMap::new(),
+        ..KafkaSettings::default()
     };
     let published = tokio::spawn(publish::run(
         PublishSettings::new(kafka, &settings.topic, agent),

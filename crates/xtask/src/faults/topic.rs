@@ -20,6 +20,7 @@ fn settings(brokers: &str) -> KafkaSettings {
         brokers: vec![brokers.to_owned()],
         client_id: "faults".to_owned(),
         properties: BTreeMap::new(),
+        ..KafkaSettings::default()
     }
 }
 

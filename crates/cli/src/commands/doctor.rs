@@ -1,0 +1,141 @@
+//! `tidegauge doctor`: looks at all that the program needs and says what to do; changes nothing.
+//!
+//! Groups of checks run beside each other; within a group a check that fails makes the later ones
+//! pointless, so they are left out. Exit status 0, 1 when a check failed, 2 when the configuration
+//! itself is refused.
+
+mod host;
+mod kafka;
+#[cfg(feature = "stores")]
+mod store;
+
+use crate::settings::Settings;
+use clap::{Arg, ArgMatches, Command};
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The longest that one question may take.
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    /// What was seen; for what is not well, also what to do.
+    detail: String,
+}
+
+/// The findings of a group, in their order.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, check: &'static str, verdict: Verdict, detail: impl Into<String>) {
+        self.0.push(Finding {
+            check,
+            verdict,
+            detail: detail.into(),
+        });
+    }
+
+    fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, Verdict::Ok, detail);
+    }
+
+    fn warning(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, Verdict::Warning, detail);
+    }
+
+    fn failed(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.add(check, Verdict::Failed, detail);
+    }
+}
+
+pub(super) fn shape(command: Command) -> Command {
+    command.arg(
+        Arg::new("format")
+            .long("format")
+            .value_name("WORD")
+            .value_parser(["table", "json"])
+            .default_value("table")
+            .help("How the findings are printed"),
+    )
+}
+
+pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    // What the configuration alone shows is told as every command tells it.
+    let brokers = (!settings.list("kafka.brokers").is_empty())
+        .then(|| super::kafka::kafka(settings))
+        .transpose()?;
+    let topic = settings.text("kafka.topic").unwrap_or_default();
+    #[cfg(feature = "stores")]
+    let url = super::store::url(settings)?;
+    let mut findings = Findings::default();
+    findings.ok("configuration", "no unknown key, no bad value");
+    let (host, kafka, store) = super::runtime(2)?.block_on(async {
+        tokio::join!(
+            async { host::check(settings) },
+            kafka::check(brokers.as_ref(), topic),
+            async {
+                #[cfg(feature = "stores")]
+                return store::check(settings, &url).await;
+                #[cfg(not(feature = "stores"))]
+                return Findings::default();
+            },
+        )
+    });
+    for group in [host, kafka, store] {
+        findings.0.extend(group.0);
+    }
+    print(&findings.0, matches)?;
+    let failed = findings
+        .0
+        .iter()
+        .any(|found| found.verdict == Verdict::Failed);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print(findings: &[Finding], matches: &ArgMatches) -> anyhow::Result<()> {
+    if matches.get_one::<String>("format").map(String::as_str) == Some("json") {
+        println!("{}", serde_json::to_string_pretty(findings)?);
+        return Ok(());
+    }
+    let mut table = super::table();
+    table.set_header(["check", "", "what was found, and what to do"]);
+    for found in findings {
+        let verdict = match found.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failed => "FAILED",
+        };
+        table.add_row([found.check, verdict, &found.detail]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// An error with its causes, each once.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

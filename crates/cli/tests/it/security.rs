@@ -1,0 +1,245 @@
+//! Scenario 6: TLS and SASL on a real broker; what is wrong is told, and nothing falls back to
+//! plaintext (D13).
+
+use crate::program::{PATIENCE, Program, command, http_get, number, text};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tidegauge_testkit::servers::USERS;
+use tidegauge_testkit::{
+    KafkaListeners, eventually, kafka_listeners, postgres_database, random_topic,
+};
+
+/// Within which a bad case must be told.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+
+/// A configuration file with these settings in `[kafka]`, and the password of `alice` beside it.
+pub(crate) struct Configuration(tempfile::TempDir);
+
+impl Configuration {
+    pub(crate) fn new(kafka: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), kafka).unwrap();
+        Self(folder)
+    }
+
+    pub(crate) fn file(&self) -> String {
+        text(&self.0.path().join("config.toml")).to_owned()
+    }
+}
+
+pub(crate) fn mtls(brokers: &str, certificates: &Path) -> String {
+    let folder = certificates.display();
+    format!(
+        "[kafka]\nbrokers = \"{brokers}\"\n[kafka.tls]\nca_file = \"{folder}/ca.pem\"\n\
+         certificate_file = \"{folder}/client.pem\"\nkey_file = \"{folder}/client.key\"\n"
+    )
+}
+
+pub(crate) fn scram(brokers: &str, certificates: &Path, password: &str) -> String {
+    let folder = certificates.display();
+    format!(
+        "[kafka]\nbrokers = \"{brokers}\"\n[kafka.tls]\nca_file = \"{folder}/ca.pem\"\n\
+         [kafka.sasl]\nmechanism = \"SCRAM-SHA-512\"\nusername = \"{}\"\n\
+         password_command = \"echo {password}\"\n",
+        USERS[0].0
+    )
+}
+
+fn agent(configuration: &Configuration, topic: &str, more: &[&str]) -> Program {
+    let (config, state) = (configuration.file(), configuration.0.path().join("state"));
+    let arguments = ["agent", "--config", &config, "--topic", topic];
+    let fixed = ["--interval", "1s", "--state-dir", text(&state)];
+    Program::start(&[&arguments[..], &fixed, more].concat())
+}
+
+#[test]
+fn d13_mtls_scram_and_plaintext_deliver() {
+    const TEST: &str = "security::d13_mtls_scram_and_plaintext_deliver";
+    let Some(listeners) = kafka_listeners(TEST) else {
+        return;
+    };
+    let KafkaListeners {
+        plaintext,
+        ssl,
+        sasl_ssl,
+        certificates,
+    } = &listeners;
+    for kafka in [
+        mtls(ssl, certificates),
+        scram(sasl_ssl, certificates, USERS[0].1),
+        scram(sasl_ssl, certificates, USERS[0].1).replace("SCRAM-SHA-512", "PLAIN"),
+        format!("[kafka]\nbrokers = \"{plaintext}\"\n"),
+    ] {
+        let Some(database) = postgres_database(TEST) else {
+            return;
+        };
+        let configuration = Configuration::new(&kafka);
+        let topic = random_topic("security");
+        let agent = agent(&configuration, &topic, &[]);
+        let file = configuration.file();
+        let sink = Program::start(&[
+            "sink",
+            "--config",
+            &file,
+            "--topic",
+            &topic,
+            "--group",
+            &topic,
+            "--store",
+            &database.url,
+        ]);
+        let rows = || number(&database, "select count(*) from load").filter(|rows| *rows >= 2);
+        eventually(PATIENCE, "rows arrive", rows);
+        let said = agent.terminate() + &sink.terminate();
+        assert!(!said.contains(USERS[0].1), "{said}");
+    }
+}
+
+/// What the start says when the files alone show that it cannot work: status 2 and one line.
+#[test]
+fn d13_bad_files_end_the_start_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    tidegauge_testkit::servers::write_certificates(folder.path()).unwrap();
+    let good = mtls("127.0.0.1:1", folder.path());
+    let one_line = fs::read_to_string(folder.path().join("client.pem")).unwrap();
+    fs::write(folder.path().join("line.pem"), one_line.replace('\n', "")).unwrap();
+    let of_sasl = "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.sasl]\n";
+    let cases = [
+        (
+            good.replace("key_file", "#"),
+            "kafka.tls.key_file: it is missing: the certificate of kafka.tls.certificate_file needs its key",
+        ),
+        (
+            good.replace("certificate_file", "#"),
+            "kafka.tls.certificate_file: it is missing: the key of kafka.tls.key_file needs its certificate",
+        ),
+        (
+            good.replace("client.pem", "line.pem"),
+            "CONFIG:5: kafka.tls.certificate_file: FOLDER/line.pem: the PEM has no line breaks: put them back, after the BEGIN line, every 64 characters, and before the END line",
+        ),
+        (
+            good.replace("client.", "expired."),
+            "CONFIG:5: kafka.tls.certificate_file: FOLDER/expired.pem: the certificate expired at 2021-01-01T00:00:00Z: have a new one made",
+        ),
+        (
+            good.replace("client.key", "encrypted.key"),
+            "kafka.tls.key_password_file: it is missing: the key FOLDER/encrypted.key is encrypted",
+        ),
+        (
+            good.replace("ca_file", "enabled = false\nca_file"),
+            "CONFIG:5: kafka.tls.ca_file: it has no effect, as kafka.tls.enabled is false",
+        ),
+        (
+            format!("{of_sasl}mechanism = \"SCRAM-SHA-1\"\n"),
+            "CONFIG:4: kafka.sasl.mechanism: `SCRAM-SHA-1`: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        ),
+        (
+            format!("{of_sasl}mechanism = \"PLAIN\"\nusername = \"alice\"\n"),
+            "kafka.sasl.password_file: it is missing: [kafka.sasl] needs it",
+        ),
+        (
+            format!("{of_sasl}username = \"alice\"\npassword = \"s3cret\"\n"),
+            "kafka.sasl.mechanism: it is missing: [kafka.sasl] needs it",
+        ),
+        (
+            format!(
+                "{of_sasl}mechanism = \"PLAIN\"\nusername = \"alice\"\npassword_file = \"/none\"\n"
+            ),
+            "CONFIG:6: kafka.sasl.password_file: /none: the file cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\nacks = 1\n".to_owned(),
+            "Kafka property acks can't be set: the delivery contract fixes it (acknowledged by all replicas, in order, never expired)",
+        ),
+        (
+            "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\nssl.ca.location = \"/ca\"\n"
+                .to_owned(),
+            "Kafka property ssl.ca.location can't be set: say it in [kafka.tls]",
+        ),
+    ];
+    for (kafka, expected) in cases {
+        let configuration = Configuration::new(&kafka);
+        let state = configuration.0.path().join("state");
+        let arguments = [
+            "agent",
+            "--config",
+            &configuration.file(),
+            "--state-dir",
+            text(&state),
+        ];
+        let output = command(&arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let said = said.replace(&configuration.file(), "CONFIG");
+        let said = said.replace(text(folder.path()), "FOLDER");
+        assert_eq!(said.trim_end(), format!("tidegauge: {expected}"), "{kafka}");
+        assert_eq!(output.status.code(), Some(2), "{kafka}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
+/// What only the broker shows: the agent keeps its samples and says within 30 s what is wrong.
+#[test]
+fn d13_what_the_broker_refuses_is_told_in_log_and_healthz() {
+    const TEST: &str = "security::d13_what_the_broker_refuses_is_told_in_log_and_healthz";
+    let Some(listeners) = kafka_listeners(TEST) else {
+        return;
+    };
+    let KafkaListeners {
+        plaintext,
+        ssl,
+        sasl_ssl,
+        certificates,
+    } = &listeners;
+    let no_certificate = format!(
+        "[kafka]\nbrokers = \"{ssl}\"\n[kafka.tls]\nca_file = \"{}/ca.pem\"\n",
+        certificates.display()
+    );
+    let cases = [
+        (
+            mtls(ssl, certificates).replace("/ca.pem", "/other-ca.pem"),
+            "the broker's certificate is not accepted: its authority is not among those of kafka.tls.ca_file",
+        ),
+        (no_certificate, "kafka.tls.certificate_file"),
+        (
+            scram(sasl_ssl, certificates, "wr0ng"),
+            "the broker refuses name or password: look at kafka.sasl.username",
+        ),
+        (
+            mtls(plaintext, certificates),
+            "take the port of the TLS listener",
+        ),
+        (
+            format!("[kafka]\nbrokers = \"{ssl}\"\n"),
+            "the broker hangs up on plaintext: if this port speaks TLS, say kafka.tls.enabled = true",
+        ),
+        (
+            "[kafka]\nbrokers = \"none.invalid:9092\"\n".to_owned(),
+            "this name is not known: look at kafka.brokers",
+        ),
+    ];
+    let mut agents = Vec::new();
+    for (kafka, expected) in &cases {
+        let configuration = Configuration::new(kafka);
+        let listen = format!("127.0.0.1:{}", tidegauge_testkit::servers::free_port());
+        let agent = agent(
+            &configuration,
+            &random_topic("refused"),
+            &["--listen", &listen],
+        );
+        agents.push((configuration, agent, listen, *expected));
+    }
+    for (configuration, mut agent, listen, expected) in agents {
+        let what = format!("{} is told", configuration.file());
+        eventually(TOLD_WITHIN, &what, || {
+            agent.output().contains(expected).then_some(())
+        });
+        eventually(TOLD_WITHIN, &what, || {
+            let page = http_get(&listen, "/healthz")?;
+            (page.contains("503") && page.contains(expected)).then_some(())
+        });
+        assert!(agent.is_running(), "samples are kept");
+        let said = agent.output();
+        assert!(!said.contains("wr0ng"), "{said}");
+    }
+}
