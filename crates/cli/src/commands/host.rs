@@ -1,7 +1,9 @@
 //! From settings to what the agent needs: roots, identity, collectors, checks, spool.
 
-use crate::settings::{FileTable, Place, Settings, UsageError, value};
+use crate::settings::{FileTable, Place, Settings, UsageError, targets, value};
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::time::Duration;
 use tidegauge_agent::collectors::cgroup::CgroupSettings;
@@ -180,19 +182,30 @@ pub(super) async fn emptied(spool: &Spool, deadline: Duration) {
 fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
     let mut checks = Vec::new();
     let mut problems = Vec::new();
+    let mut places = HashMap::new();
     let place = settings.place("agent.check");
     let urls = settings
         .list("agent.check")
         .iter()
-        .map(|url| check(settings, url, &place));
-    for made in urls.chain(
-        settings
-            .tables("agent.checks")
-            .iter()
-            .map(|table| check_of_table(settings, table)),
-    ) {
+        .map(|url| (check(settings, url, &place), place.clone()));
+    let listed = settings.path("agent.targets");
+    let listed = listed.map_or(Ok(Vec::new()), |path| targets::read(&path))?;
+    let tables = settings.tables("agent.checks").iter().chain(&listed);
+    for (made, place) in
+        urls.chain(tables.map(|table| (check_of_table(settings, table), table.place("name"))))
+    {
         match made {
-            Ok(check) => checks.push(check),
+            Ok(check) => match places.entry(check.name().to_owned()) {
+                Entry::Vacant(first) => {
+                    first.insert(place);
+                    checks.push(check);
+                }
+                Entry::Occupied(first) => problems.push(format!(
+                    "{place}: the check {:?} is already there, at {}; give one another name, or leave it out",
+                    first.key(),
+                    first.get()
+                )),
+            },
             Err(UsageError(more)) => problems.extend(more),
         }
     }

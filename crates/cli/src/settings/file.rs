@@ -63,16 +63,11 @@ pub(crate) fn read(path: &Path, problems: &mut Vec<String>) -> FileValues {
 }
 
 fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let reader = Reader { path, text };
-    for error in &errors {
-        let at = error.span().map_or(0, |span| span.start);
-        problems.push(format!("{path}:{}: {}", reader.line(at), error.message()));
-    }
+    let reader = Reader::new(path, text);
     let mut found = FileValues::default();
-    if !errors.is_empty() {
+    let Some(document) = reader.document(problems) else {
         return found;
-    }
+    };
     for (section, content) in document.get_ref() {
         let place = reader.place(section);
         let Some(table) = content.get_ref().as_table() else {
@@ -99,24 +94,40 @@ fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
     found
 }
 
-struct Reader<'a> {
-    path: &'a str,
-    text: &'a str,
+/// Knows the lines of a text.
+pub(super) struct Reader<'a> {
+    pub(super) path: &'a str,
+    pub(super) text: &'a str,
+    /// Where lines end.
+    ends: Vec<usize>,
 }
 
-impl Reader<'_> {
-    fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at.min(self.text.len())]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1
+impl<'a> Reader<'a> {
+    pub(super) fn new(path: &'a str, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { path, text, ends }
     }
 
-    fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+    /// The text as TOML, or its problems.
+    pub(super) fn document(&self, problems: &mut Vec<String>) -> Option<Spanned<DeTable<'a>>> {
+        let (document, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let at = error.span().map_or(0, |span| span.start);
+            let place = self.at_line(self.line(at));
+            problems.push(format!("{place}: {}", error.message()));
+        }
+        errors.is_empty().then_some(document)
+    }
+
+    /// The line of a byte.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.ends.partition_point(|end| *end < at) + 1
+    }
+
+    pub(super) fn at_line(&self, line: usize) -> Place {
         Place::File {
             path: self.path.to_owned(),
-            line: self.line(spanned.span().start),
+            line,
         }
     }
 
@@ -157,13 +168,18 @@ impl Reader<'_> {
         }
     }
 
-    fn tables(
+    pub(super) fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+        self.at_line(self.line(spanned.span().start))
+    }
+
+    /// Tables with their keys, each checked.
+    pub(super) fn tables(
         &self,
         known: &TableSetting,
         value: &Spanned<DeValue<'_>>,
         problems: &mut Vec<String>,
     ) -> Vec<FileTable> {
-        let (key, what) = (known.key, known.what);
+        let key = known.key;
         let expected = |place| format!("{place}: {key}: expected tables, as [[{key}]]");
         let Some(tables) = value.get_ref().as_array() else {
             problems.push(expected(self.place(value)));
@@ -184,14 +200,7 @@ impl Reader<'_> {
             for (key, value) in table {
                 let place = self.place(key);
                 let Some(key) = known_keys.iter().find(|known| known.key == key.get_ref()) else {
-                    let keys = known_keys.iter();
-                    let keys: Vec<String> =
-                        keys.map(|k| format!("{} ({})", k.key, k.help)).collect();
-                    problems.push(format!(
-                        "{place}: unknown key `{}` of {what}; there are: {}",
-                        key.get_ref(),
-                        keys.join(" ")
-                    ));
+                    problems.push(unknown(&place, key.get_ref(), known));
                     continue;
                 };
                 match texts(value.get_ref(), key.kind) {
@@ -201,14 +210,33 @@ impl Reader<'_> {
                     Err(problem) => problems.push(format!("{place}: {}: {problem}", key.key)),
                 }
             }
-            for key in known.required {
-                if !read.values.contains_key(key) {
-                    problems.push(format!("{place}: {what} needs a `{key}`"));
-                }
-            }
+            need(known, &read, &place, problems);
             found.push(read);
         }
         found
+    }
+}
+
+/// A key that tables of this kind do not have.
+pub(super) fn unknown(place: &Place, key: &str, known: &TableSetting) -> String {
+    let keys = (known.keys)();
+    let keys = keys.iter().map(|k| format!("{} ({})", k.key, k.help));
+    let keys: Vec<String> = keys.collect();
+    let (what, keys) = (known.what, keys.join(" "));
+    format!("{place}: unknown key `{key}` of {what}; there are: {keys}")
+}
+
+/// Asks for the keys that a table needs.
+pub(super) fn need(
+    known: &TableSetting,
+    read: &FileTable,
+    place: &Place,
+    problems: &mut Vec<String>,
+) {
+    for key in known.required {
+        if !read.values.contains_key(key) {
+            problems.push(format!("{place}: {} needs a `{key}`", known.what));
+        }
     }
 }
 
@@ -229,6 +257,11 @@ fn texts(value: &DeValue<'_>, kind: Type) -> Result<Vec<String>, String> {
         }
         other => vec![scalar(other)?],
     };
+    checked(texts, kind)
+}
+
+/// Texts that are what the setting's type expects.
+pub(super) fn checked(texts: Vec<String>, kind: Type) -> Result<Vec<String>, String> {
     for text in &texts {
         kind.check(text).map_err(|problem| match kind {
             Type::Secret => problem,

@@ -8,6 +8,7 @@ mod file;
 mod reference;
 mod resolved;
 pub(crate) mod table;
+pub(crate) mod targets;
 pub(crate) mod value;
 
 pub(crate) use file::FileTable;

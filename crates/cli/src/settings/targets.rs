@@ -1,0 +1,343 @@
+//! A file of targets: what `--targets` names. Whatever its format, its targets are tables as those of
+//! `[[agent.checks]]`, each with its place in the file.
+//!
+//! The name's ending says which format it is: `.toml` and `.json`; all others are lists of URLs.
+
+use super::file::{self, FileTable, Reader};
+use super::table::{TABLES, TableSetting};
+use super::value::Type;
+use super::{Place, UsageError};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// The key of the tables, in both formats that have keys.
+const KEY: &str = "checks";
+/// Labels that Prometheus keeps for itself begin so; they are no tags there either.
+const INTERNAL_LABEL: &str = "__";
+
+/// Reads the targets of a file.
+///
+/// # Errors
+/// All problems together, each with its line.
+pub(crate) fn read(path: &Path) -> Result<Vec<FileTable>, UsageError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        UsageError::one(format!(
+            "{name}: the file of targets cannot be read: {error}"
+        ))
+    })?;
+    parse(&name, &text, path.extension().and_then(|end| end.to_str()))
+}
+
+fn parse(path: &str, text: &str, ending: Option<&str>) -> Result<Vec<FileTable>, UsageError> {
+    let targets = Targets {
+        reader: Reader::new(path, text),
+        known: TableSetting {
+            key: KEY,
+            ..*TABLES
+                .iter()
+                .find(|table| table.key == "agent.checks")
+                .expect("checks are in the table")
+        },
+    };
+    let mut problems = Vec::new();
+    let found = match ending {
+        Some("toml") => targets.toml(&mut problems),
+        Some("json") => targets.json(&mut problems),
+        _ => targets.list(&mut problems),
+    };
+    if problems.is_empty() {
+        Ok(found)
+    } else {
+        Err(UsageError(problems))
+    }
+}
+
+struct Targets<'a> {
+    reader: Reader<'a>,
+    known: TableSetting,
+}
+
+impl<'a> Targets<'a> {
+    /// One URL a line; `#` begins a comment where no URL goes on.
+    fn list(&self, problems: &mut Vec<String>) -> Vec<FileTable> {
+        let mut found = Vec::new();
+        for (number, line) in (1..).zip(self.reader.text.lines()) {
+            let mut words = line
+                .split_whitespace()
+                .take_while(|word| !word.starts_with('#'));
+            let Some(url) = words.next() else { continue };
+            let place = self.reader.at_line(number);
+            if words.next().is_some() {
+                problems.push(format!(
+                    "{place}: expected one URL a line, and comments behind a `#`; more about a target is said in a file \
+                     that ends with .toml, as [[{KEY}]]"
+                ));
+                continue;
+            }
+            found.push(target(url, &place));
+        }
+        found
+    }
+
+    fn toml(&self, problems: &mut Vec<String>) -> Vec<FileTable> {
+        let Some(document) = self.reader.document(problems) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (key, value) in document.get_ref() as &DeTable<'_> {
+            if key.get_ref() == KEY {
+                found = self.reader.tables(&self.known, value, problems);
+            } else {
+                let (place, key) = (self.reader.place(key), key.get_ref());
+                problems.push(format!(
+                    "{place}: unknown key `{key}`; a file of targets has [[{KEY}]]"
+                ));
+            }
+        }
+        found
+    }
+
+    /// A list of URLs, of checks with their keys, or of Prometheus' groups of targets with labels; or
+    /// an object that has the list.
+    fn json(&self, problems: &mut Vec<String>) -> Vec<FileTable> {
+        let text = self.reader.text;
+        let checks = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
+            .ok()
+            .filter(|object| object.len() == 1)
+            .and_then(|mut object| object.remove(KEY));
+        let items = match checks {
+            Some(checks) => serde_json::from_str::<Vec<&RawValue>>(checks.get())
+                .map_err(|_| (self.line_of(checks), "a list is missing".to_owned())),
+            None => serde_json::from_str(text).map_err(|error| (error.line(), error.to_string())),
+        };
+        let items = match items {
+            Ok(items) => items,
+            Err((line, error)) => {
+                let place = self.reader.at_line(line);
+                problems.push(format!(
+                    "{place}: expected a list, as [\"URL\"], [{{\"url\": \"URL\"}}] or [{{\"targets\": [\"URL\"]}}]: {error}"
+                ));
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for item in items {
+            self.item(item, &mut found, problems);
+        }
+        found
+    }
+
+    fn item(&self, item: &'a RawValue, found: &mut Vec<FileTable>, problems: &mut Vec<String>) {
+        let place = self.reader.at_line(self.line_of(item));
+        if let Ok(url) = serde_json::from_str::<String>(item.get()) {
+            found.push(target(&url, &place));
+            return;
+        }
+        let Ok(object) = serde_json::from_str::<BTreeMap<String, &'a RawValue>>(item.get()) else {
+            problems.push(format!(
+                "{place}: expected a URL, or an object with `url` or `targets`"
+            ));
+            return;
+        };
+        match object.get("targets") {
+            Some(urls) => self.group(&object, urls, found, problems),
+            None => found.push(self.check(&object, place, problems)),
+        }
+    }
+
+    /// A check with the keys of `[[agent.checks]]`.
+    fn check(
+        &self,
+        object: &BTreeMap<String, &'a RawValue>,
+        place: Place,
+        problems: &mut Vec<String>,
+    ) -> FileTable {
+        let mut read = FileTable::default();
+        let keys = (self.known.keys)();
+        for (key, value) in object {
+            let place = self.reader.at_line(self.line_of(value));
+            let Some(known) = keys.iter().find(|known| known.key == key) else {
+                problems.push(file::unknown(&place, key, &self.known));
+                continue;
+            };
+            match texts(value, known.kind).and_then(|texts| file::checked(texts, known.kind)) {
+                Ok(texts) => {
+                    read.values.insert(known.key, (texts, place));
+                }
+                Err(problem) => problems.push(format!("{place}: {key}: {problem}")),
+            }
+        }
+        file::need(&self.known, &read, &place, problems);
+        read.place = Some(place);
+        read
+    }
+
+    /// Targets with labels, as Prometheus' `file_sd` has them.
+    fn group(
+        &self,
+        object: &BTreeMap<String, &'a RawValue>,
+        urls: &'a RawValue,
+        found: &mut Vec<FileTable>,
+        problems: &mut Vec<String>,
+    ) {
+        let place = self.reader.at_line(self.line_of(urls));
+        if let Some(key) = object
+            .keys()
+            .find(|key| *key != "targets" && *key != "labels")
+        {
+            problems.push(format!(
+                "{place}: unknown key `{key}` beside `targets`; there is `labels`"
+            ));
+        }
+        let labels = object.get("labels").map(|labels| {
+            let texts = texts(labels, Type::Pairs).and_then(|all| file::checked(all, Type::Pairs));
+            (texts, self.reader.at_line(self.line_of(labels)))
+        });
+        let labels = match labels {
+            None => None,
+            Some((Ok(mut pairs), place)) => {
+                pairs.retain(|pair| !pair.starts_with(INTERNAL_LABEL));
+                Some((pairs, place))
+            }
+            Some((Err(problem), place)) => {
+                problems.push(format!("{place}: labels: {problem}"));
+                None
+            }
+        };
+        let Ok(urls) = serde_json::from_str::<Vec<&'a RawValue>>(urls.get()) else {
+            problems.push(format!("{place}: targets: expected a list of URLs"));
+            return;
+        };
+        for url in urls {
+            let place = self.reader.at_line(self.line_of(url));
+            let Ok(url) = serde_json::from_str::<String>(url.get()) else {
+                problems.push(format!("{place}: targets: expected a URL as a text"));
+                continue;
+            };
+            let mut made = target(&url, &place);
+            made.values
+                .extend(labels.clone().map(|labels| ("labels", labels)));
+            found.push(made);
+        }
+    }
+
+    /// The line of a part of the text.
+    fn line_of(&self, part: &RawValue) -> usize {
+        let start = self.reader.text.as_ptr() as usize;
+        self.reader
+            .line((part.get().as_ptr() as usize).saturating_sub(start))
+    }
+}
+
+fn target(url: &str, place: &Place) -> FileTable {
+    FileTable {
+        place: Some(place.clone()),
+        values: BTreeMap::from([("url", (vec![url.to_owned()], place.clone()))]),
+    }
+}
+
+/// The texts of a value of JSON.
+fn texts(value: &RawValue, kind: Type) -> Result<Vec<String>, String> {
+    use serde_json::Value;
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(truth) => Ok(truth.to_string()),
+        _ => Err("expected a text, a number, true or false".to_owned()),
+    };
+    let value = serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
+    match &value {
+        Value::Array(items) if matches!(kind, Type::List | Type::Urls) => {
+            items.iter().map(scalar).collect()
+        }
+        Value::Object(pairs) if kind == Type::Pairs => pairs
+            .iter()
+            .map(|(name, text)| Ok(format!("{name}={}", scalar(text)?)))
+            .collect(),
+        _ if kind == Type::Pairs => Err("expected an object, as {\"name\": \"text\"}".to_owned()),
+        other => Ok(vec![scalar(other)?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(found: &[FileTable]) -> Vec<&str> {
+        found
+            .iter()
+            .filter_map(|target| target.text("url"))
+            .collect()
+    }
+
+    #[test]
+    fn a_list_has_a_url_a_line_and_comments() {
+        let text = "# ours\nhttp://a/#part  # with a comment\n\n  http://b/\r\n#http://c/\n";
+        let found = parse("t", text, None).unwrap();
+        assert_eq!(urls(&found), ["http://a/#part", "http://b/"]);
+        assert_eq!(found[1].place("url").to_string(), "t:4");
+        let error = parse("t", "http://a/\nhttp://b/ http://c/\n", Some("txt")).unwrap_err();
+        assert!(error.to_string().starts_with("t:2: expected one URL"));
+    }
+
+    #[test]
+    fn toml_has_the_keys_of_checks() {
+        let text = "[[checks]]\nurl = \"http://a/\"\nname = \"a\"\nlabels = { place = \"x\" }\n";
+        let found = parse("t.toml", text, Some("toml")).unwrap();
+        assert_eq!(urls(&found), ["http://a/"]);
+        assert_eq!(found[0].list("labels"), ["place=x"]);
+        let text = "[[check]]\nurl = \"http://a/\"\n[[checks]]\nname = \"a\"\nurll = \"b\"\n";
+        let all = parse("t.toml", text, Some("toml")).unwrap_err().to_string();
+        for expected in [
+            "t.toml:1: unknown key `check`",
+            "t.toml:5: unknown key `urll` of a check",
+            "t.toml:3: a check needs a `url`",
+        ] {
+            assert!(all.contains(expected), "{expected} is not in\n{all}");
+        }
+        assert!(parse("t.toml", "[[checks]\n", Some("toml")).is_err());
+    }
+
+    #[test]
+    fn json_has_urls_checks_and_groups() {
+        let text = r#"["http://a/",
+            {"url": "http://b/", "interval": "5s", "expect_status": "2xx"},
+            {"targets": ["http://c/", "http://d/"], "labels": {"place": "x", "__meta": "y"}}]"#;
+        let object = format!("{{\"checks\": {text}}}");
+        for text in [text, &object] {
+            let found = parse("t.json", text, Some("json")).unwrap();
+            assert_eq!(
+                urls(&found),
+                ["http://a/", "http://b/", "http://c/", "http://d/"]
+            );
+            assert_eq!(found[1].text("interval"), Some("5s"));
+            assert_eq!(found[3].list("labels"), ["place=x"]);
+            assert_eq!(found[3].place("url").to_string(), "t.json:3");
+        }
+    }
+
+    #[test]
+    fn problems_of_json_have_their_lines() {
+        let text = "[\n{\"url\": \"http://a/\",\n\"interval\": 5},\n{\"name\": \"x\"},\n7,\n\
+                    {\"targets\": [1], \"label\": {}},\n{\"url\": \"http://a/\", \"urll\": 1}]";
+        let all = parse("t.json", text, Some("json")).unwrap_err().to_string();
+        for expected in [
+            "t.json:3: interval: `5`: expected a duration",
+            "t.json:4: a check needs a `url`",
+            "t.json:5: expected a URL, or an object",
+            "t.json:6: unknown key `label` beside `targets`",
+            "t.json:6: targets: expected a URL as a text",
+            "t.json:7: unknown key `urll` of a check",
+        ] {
+            assert!(all.contains(expected), "{expected} is not in\n{all}");
+        }
+        for (text, line) in [("[\n\"a\",\n", 3), ("{\n\"checks\":\n7}", 3), ("7", 1)] {
+            let all = parse("t.json", text, Some("json")).unwrap_err().to_string();
+            let start = format!("t.json:{line}: expected a list");
+            assert!(all.starts_with(&start), "{all}");
+        }
+    }
+}
