@@ -342,6 +342,7 @@ impl Tasks {
     async fn check(self, check: Check, phase: Duration, turnstile: Turnstile) {
         let mut ticks = Ticks::new(self.start, phase, check.interval());
         let start_delays = metrics::histogram!("tidegauge_agent_check_start_delay_seconds");
+        let mut state = check.state();
         loop {
             // The tick goes first: a check that is due is made, also when the last collection is.
             let missed = tokio::select! {
@@ -350,23 +351,37 @@ impl Tasks {
                 () = self.stop.cancelled() => return,
             };
             self.count_missed(missed);
-            let checked = async {
-                let _entered = turnstile.enter().await;
-                let late_seconds = ticks.late().as_secs_f64();
-                (late_seconds, check.run(&*self.clock).await)
-            };
-            let (late_seconds, result) = tokio::select! {
-                () = self.cancel.cancelled() => return,
-                checked = checked => checked,
-            };
-            let reason = result.finding.reason.as_str();
-            metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
-            start_delays.record(late_seconds);
-            self.status.update(|figures| figures.checks += 1);
-            let mut point = result.into_point();
-            let late_seconds = (late_seconds * 1e6).round() / 1e6;
-            point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
-            if !self.send(Gathered::Check(point)).await || self.stop.is_cancelled() {
+            for attempt in 1..=check.attempts() {
+                let checked = async {
+                    let _entered = turnstile.enter().await;
+                    let late_seconds = ticks.late().as_secs_f64();
+                    (late_seconds, check.run(&*self.clock).await)
+                };
+                let (late_seconds, result) = tokio::select! {
+                    () = self.cancel.cancelled() => return,
+                    checked = checked => checked,
+                };
+                let reason = result.finding.reason.as_str();
+                metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
+                self.status.update(|figures| figures.checks += 1);
+                let decides = result.is_up() || attempt == check.attempts();
+                let (mut point, change) = state.points(result, decides);
+                // A further attempt begins when the one before has failed, not late.
+                if attempt == 1 {
+                    start_delays.record(late_seconds);
+                    let late_seconds = (late_seconds * 1e6).round() / 1e6;
+                    point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
+                }
+                for point in std::iter::once(point).chain(change) {
+                    if !self.send(Gathered::Check(point)).await {
+                        return;
+                    }
+                }
+                if decides {
+                    break;
+                }
+            }
+            if self.stop.is_cancelled() {
                 return;
             }
         }

@@ -10,6 +10,7 @@
 //! may stand still without holding up the other, until the spool is full. Roots, clock, spool and
 //! cancel token are passed in (A3); files of settings are read elsewhere.
 
+mod check_state;
 pub mod collect;
 pub mod collectors;
 mod error;
@@ -27,6 +28,7 @@ mod status;
 mod turnstiles;
 mod writer;
 
+pub use check_state::CheckState;
 pub use error::AgentError;
 pub use roots::HostRoots;
 pub use runners::CollectorFailure;

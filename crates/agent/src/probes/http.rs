@@ -6,7 +6,7 @@
 mod settings;
 
 use super::{AgentError, certificate, chain, resolve, tls};
-use super::{CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
+use super::{CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry, USER_AGENT};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -36,7 +36,6 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     new: |settings, context| Ok(Box::new(HttpProbe::new(settings, context)?)),
 };
 
-const USER_AGENT: &str = concat!("tidegauge/", env!("CARGO_PKG_VERSION"));
 /// The head of an answer must fit in this.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 

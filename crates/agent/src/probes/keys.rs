@@ -79,6 +79,13 @@ pub(super) const CA_FILE: ProbeKey = ProbeKey {
     help: "A PEM file with the certificates to trust instead of the platform's.",
 };
 
+/// The name of a server that is reached by another one.
+pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
+    key: "server_name",
+    kind: KeyKind::Text,
+    help: "The name that is asked for in TLS and that the certificate must have; by default the host of the URL.",
+};
+
 /// Values of one check, in the order in which they were set.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Values(Vec<(&'static str, KeyValue)>);
@@ -126,6 +133,17 @@ impl Values {
             Some(KeyValue::Count(number)) => Some(*number),
             _ => None,
         }
+    }
+
+    pub(super) fn duration(&self, key: &str) -> Option<Duration> {
+        match self.get(key) {
+            Some(KeyValue::Duration(duration)) => Some(*duration),
+            _ => None,
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.get(key) == Some(&KeyValue::Flag(true))
     }
 }
 

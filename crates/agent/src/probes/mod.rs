@@ -6,15 +6,22 @@
 
 mod address;
 mod certificate;
+mod dns;
+mod exchange;
+mod grpc;
+mod h2_call;
 mod http;
+mod icmp;
 mod keys;
 mod reason;
 mod resolve;
 mod settings;
+mod tcp;
 mod tls;
+mod tls_check;
 
-use crate::AgentError;
 use crate::error::chain;
+use crate::{AgentError, CheckState};
 pub(crate) use address::authorization_of;
 use async_trait::async_trait;
 pub(crate) use http::Fetcher;
@@ -53,7 +60,17 @@ pub struct ProbeEntry {
 }
 
 /// All probes.
-pub const PROBES: &[ProbeEntry] = &[http::ENTRY];
+pub const PROBES: &[ProbeEntry] = &[
+    http::ENTRY,
+    tcp::ENTRY,
+    tls_check::ENTRY,
+    dns::ENTRY,
+    icmp::ENTRY,
+    grpc::ENTRY,
+];
+
+/// How probes call themselves.
+const USER_AGENT: &str = concat!("tidegauge/", env!("CARGO_PKG_VERSION"));
 
 /// The probe for a URL scheme.
 #[must_use]
@@ -204,6 +221,18 @@ impl Check {
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.settings.interval()
+    }
+
+    /// How often a check that fails is tried.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.settings.attempts()
+    }
+
+    /// The state of the target before its first check.
+    #[must_use]
+    pub fn state(&self) -> CheckState {
+        CheckState::new(&self.settings)
     }
 
     /// Checks the target once, within the deadline of its settings.

@@ -41,12 +41,18 @@ reasons! {
     CertificateNotYetValid "certificate_not_yet_valid" "The server's certificate is not valid yet.",
     CertificateName "certificate_name" "The server's certificate is for other names.",
     CertificateUntrusted "certificate_untrusted" "The server's certificate does not lead to a trusted authority, or breaks a rule.",
+    CertificateExpiresSoon "certificate_expires_soon" "The server's certificate, or one of its chain, expires sooner than is allowed.",
+    StarttlsRefused "starttls_refused" "The server does not begin TLS when it is asked to.",
+    NotPermitted "not_permitted" "The agent may not do this check; the detail says what to change.",
     ConnectionLost "connection_lost" "The server closed the connection before its answer was complete.",
     Protocol "protocol" "What the server sent is not the protocol.",
     Deadline "deadline" "The check was not done in time; the detail says in which phase it was.",
     Status "status" "The answer has a status that was not expected.",
     BodyMismatch "body_mismatch" "The pattern is not in the body.",
-    TooLarge "too_large" "The pattern is not in the part of the body that is read, and the body is longer.",
+    TooLarge "too_large" "The answer is longer than what is read of it, and what is expected is not in that.",
+    AnswerMismatch "answer_mismatch" "The answer is not the one that is expected.",
+    NotServing "not_serving" "The service says that it is not ready.",
+    PacketLoss "packet_loss" "More packets were lost than is allowed.",
 }
 
 impl fmt::Display for CheckReason {

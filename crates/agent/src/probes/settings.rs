@@ -153,9 +153,13 @@ impl CheckSettings {
     }
 
     fn deadline_within_interval(self) -> Result<Self, AgentError> {
-        if self.deadline() > self.interval {
+        if self.deadline() * self.attempts > self.interval {
+            let times = match self.attempts {
+                1 => String::new(),
+                attempts => format!(" for each of {attempts} attempts"),
+            };
             let problem = format!(
-                "{:?} is longer than the interval of {:?}",
+                "{:?}{times} is longer than the interval of {:?}",
                 self.deadline(),
                 self.interval
             );
@@ -176,17 +180,18 @@ impl CheckSettings {
         Ok(self)
     }
 
-    /// Sets how often a check that fails is tried, all at once; each attempt is a result.
+    /// Sets how often a check that fails is tried, at once after the failure; each attempt is a result,
+    /// and each has the deadline.
     ///
     /// # Errors
-    /// When it is not 1 to [`Self::MAX_ATTEMPTS`].
+    /// When it is not 1 to [`Self::MAX_ATTEMPTS`], or all attempts take longer than the interval.
     pub fn with_attempts(mut self, attempts: u32) -> Result<Self, AgentError> {
         if !(1..=Self::MAX_ATTEMPTS).contains(&attempts) {
             let problem = format!("it must be 1 to {}", Self::MAX_ATTEMPTS);
             return Err(setting("attempts", problem));
         }
         self.attempts = attempts;
-        Ok(self)
+        self.deadline_within_interval()
     }
 
     /// Sets after how many checks in a row that failed the target is taken for down, and after how
@@ -259,11 +264,11 @@ impl CheckSettings {
         self.interval
     }
 
-    /// How long a check may take as a whole.
+    /// How long one attempt may take as a whole.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.deadline
-            .unwrap_or_else(|| self.interval.min(Self::DEFAULT_DEADLINE))
+            .unwrap_or_else(|| self.interval.min(Self::DEFAULT_DEADLINE) / self.attempts)
     }
 
     /// Labels of the target.
@@ -352,7 +357,8 @@ mod tests {
         let error = CheckSettings::new("gopher://host").expect_err("no such probe");
         assert_eq!(
             error.to_string(),
-            "checking the setting url: no probe takes the scheme \"gopher\", only http, https"
+            "checking the setting url: no probe takes the scheme \"gopher\", only http, https, tcp, tls, dns, \
+             icmp, grpc, grpcs"
         );
         assert!(CheckSettings::new("localhost").is_err());
         let settings = CheckSettings::new("http://localhost").expect("valid");
@@ -362,6 +368,9 @@ mod tests {
         assert!(error.to_string().contains("ca_file"), "{error}");
         assert!(settings.clone().with_attempts(0).is_err());
         assert!(settings.clone().with_attempts(11).is_err());
+        let twice = settings.clone().with_attempts(2).expect("valid");
+        assert_eq!(twice.deadline(), Duration::from_secs(5));
+        assert!(twice.with_deadline(Duration::from_secs(6)).is_err());
         assert!(settings.clone().with_confirmation(1, 0).is_err());
         assert!(settings.clone().with_deadline(Duration::ZERO).is_err());
         assert!(

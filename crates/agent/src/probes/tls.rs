@@ -2,6 +2,8 @@
 //! because then the time of the handshake would be wrong.
 
 use super::{AgentError, CheckReason};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -12,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 /// such target appears.
 #[derive(Default)]
 pub(super) struct ClientConfigs {
+    roots: OnceLock<Arc<RootCertStore>>,
     system: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -22,15 +25,54 @@ impl ClientConfigs {
     /// When the file cannot be read or has no certificate that can be used.
     pub(super) fn trusting(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, AgentError> {
         match ca_file {
-            Some(path) => Ok(Arc::new(client_config(roots_in(path)?)?)),
+            Some(_) => Ok(Arc::new(client_config(self.roots(ca_file)?)?)),
             None => {
                 if let Some(known) = self.system.get() {
                     return Ok(Arc::clone(known));
                 }
-                let made = Arc::new(client_config(system_roots())?);
+                let made = Arc::new(client_config(self.roots(None)?)?);
                 Ok(Arc::clone(self.system.get_or_init(|| made)))
             }
         }
+    }
+
+    /// The same for other protocols than HTTP/1.1: those that are offered in the handshake.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`].
+    pub(super) fn speaking(
+        &self,
+        ca_file: Option<&Path>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ClientConfig>, AgentError> {
+        let mut config = ClientConfig::clone(&*self.trusting(ca_file)?);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    /// What decides whether a certificate is trusted.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`], and where the system has no authorities at all.
+    pub(super) fn verifier(
+        &self,
+        ca_file: Option<&Path>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, AgentError> {
+        let roots = self.roots(ca_file)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+        built
+            .map(|verifier| verifier as _)
+            .map_err(|error| AgentError::Tls {
+                source: rustls::Error::General(error.to_string()),
+            })
+    }
+
+    fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, AgentError> {
+        Ok(match ca_file {
+            Some(path) => Arc::new(roots_in(path)?),
+            None => Arc::clone(self.roots.get_or_init(|| Arc::new(system_roots()))),
+        })
     }
 }
 
@@ -66,7 +108,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn client_config(roots: RootCertStore) -> Result<ClientConfig, AgentError> {
+fn client_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, AgentError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

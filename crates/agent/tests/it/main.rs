@@ -3,11 +3,15 @@
 mod clients;
 mod collect;
 mod collectors;
+mod hostile;
 mod hosts;
 mod http_server;
 mod listeners;
+mod probe_dns;
+mod probe_others;
 mod probes;
 mod publish;
+mod scripted;
 mod sources;
 mod stress;
 mod writes;

@@ -336,6 +336,10 @@ impl Authority {
 
     /// A server's side with a certificate for `name` that ends in the year `until`.
     pub(crate) fn acceptor(&self, name: &str, from: i32, until: i32) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::new(self.config(name, from, until)))
+    }
+
+    pub(crate) fn config(&self, name: &str, from: i32, until: i32) -> rustls::ServerConfig {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(from, 1, 1);
@@ -343,13 +347,12 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a certificate and its key");
-        TlsAcceptor::from(Arc::new(config))
+            .expect("a certificate and its key")
     }
 }
 

@@ -11,9 +11,25 @@ use tidegauge_model::{SystemClock, Value};
 const PHASES: &[(&str, &str)] = &[
     ("resolve", "resolve_seconds"),
     ("connect", "connect_seconds"),
+    ("starttls", "starttls_seconds"),
     ("tls", "tls_seconds"),
+    ("dialogue", "dialogue_seconds"),
+    ("answer", "answer_seconds"),
     ("first byte", "first_byte_seconds"),
     ("transfer", "transfer_seconds"),
+    ("fastest", "rtt_min_seconds"),
+    ("mean", "rtt_mean_seconds"),
+    ("slowest", "rtt_max_seconds"),
+];
+/// What the verdict also says, where a probe tells it.
+const SAID: &[(&str, &str)] = &[
+    ("status", "status"),
+    ("code", "rcode"),
+    ("answer", "answer"),
+    ("health", "health"),
+    ("packets answered", "packets_received"),
+    ("version", "tls_version"),
+    ("issuer", "issuer"),
 ];
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -113,8 +129,12 @@ fn as_text(url: &str, result: &CheckResult) -> String {
     };
     let verdict = if result.is_up() { "up" } else { "down" };
     let mut text = format!("{url}: {verdict} ({})", result.finding.reason.as_str());
-    if let Some(Value::Float(status)) = result.value("status") {
-        text.push_str(&format!(", status {status}"));
+    for (word, field) in SAID {
+        match result.value(field) {
+            Some(Value::Float(number)) => text.push_str(&format!(", {word} {number}")),
+            Some(Value::Text(said)) => text.push_str(&format!(", {word} {said}")),
+            Some(Value::Bool(_)) | None => {}
+        }
     }
     if let Some(detail) = &result.finding.detail {
         text.push_str(&format!(", {detail}"));

@@ -10,6 +10,7 @@ mod host;
 mod kernel;
 mod net;
 mod own;
+mod probes;
 mod processes;
 mod tcp;
 
@@ -163,6 +164,7 @@ pub fn measurements() -> impl Iterator<Item = &'static MeasurementEntry> {
         .chain(net::MEASUREMENTS)
         .chain(tcp::MEASUREMENTS)
         .chain(checks::MEASUREMENTS)
+        .chain(probes::MEASUREMENTS)
         .chain(own::MEASUREMENTS)
 }
 

@@ -1,0 +1,219 @@
+//! The probe `tls`: the handshake alone, and all that the server shows in it. Nothing is sent after it.
+//!
+//! The certificate is told also when it is not trusted: [`Witness`] keeps what the server showed, and
+//! then lets the usual verification decide (D13).
+
+use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::keys::{CA_FILE, KeyKind, ProbeKey, SERVER_NAME};
+use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
+use async_trait::async_trait;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+use tidegauge_model::{Clock, name};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub(super) const ENTRY: ProbeEntry = ProbeEntry {
+    name: "tls",
+    measurement: name!("tls_check"),
+    schemes: &["tls"],
+    description: "A TLS handshake: version, cipher, and the certificate with its chain, also if it is not trusted.",
+    keys: &[
+        ProbeKey {
+            key: "min_days_left",
+            kind: KeyKind::Count,
+            help: "The certificate and its chain must be valid for so many days yet.",
+        },
+        SERVER_NAME,
+        CA_FILE,
+    ],
+    new: |settings, context| Ok(Box::new(TlsProbe::new(settings, context)?)),
+};
+
+/// Of a chain no more certificates are looked at.
+const MAX_CHAIN: usize = 16;
+
+struct TlsProbe {
+    target: Target,
+    config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    server: ServerName<'static>,
+    min_days_left: Option<u64>,
+}
+
+impl TlsProbe {
+    fn new(settings: &CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
+        let own = settings.own();
+        let ca_file = own.path("ca_file");
+        Ok(Self {
+            target: Target::new(settings, context, Some(443))?,
+            config: context.tls.speaking(ca_file, &[])?,
+            verifier: context.tls.verifier(ca_file)?,
+            server: server_name(settings)?,
+            min_days_left: own.count("min_days_left"),
+        })
+    }
+
+    async fn exchange(&self, progress: &mut Progress, clock: &dyn Clock) -> Result<(), Failure> {
+        let stream = self.target.connect(progress).await?;
+        let witness = Arc::new(Witness {
+            verifier: Arc::clone(&self.verifier),
+            shown: OnceLock::new(),
+        });
+        let mut config = ClientConfig::clone(&self.config);
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::clone(&witness) as _);
+        let server = self.server.clone();
+        let shaken = handshake(Arc::new(config), server, stream, progress).await;
+        let soonest = match witness.shown.get() {
+            Some(shown) => shown.tell(progress, clock),
+            None => None,
+        };
+        let stream = shaken?;
+        let (_, session) = stream.get_ref();
+        if let Some(version) = session.protocol_version() {
+            progress.found_text(name!("tls_version"), version.as_str().unwrap_or("unknown"));
+        }
+        if let Some(suite) = session.negotiated_cipher_suite() {
+            let suite = suite.suite();
+            progress.found_text(name!("cipher"), suite.as_str().unwrap_or("unknown"));
+        }
+        let days = soonest.map(|end| (end as f64 - clock.now_us() as f64 / 1e6) / 86_400.0);
+        match (days, self.min_days_left) {
+            (Some(days), Some(least)) if days < least as f64 => Err(Failure::new(
+                CheckReason::CertificateExpiresSoon,
+                format!("{days:.1} days are left, {least} are asked for"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for TlsProbe {
+    async fn check(&self, clock: &dyn Clock) -> Finding {
+        let mut progress = Progress::begin();
+        let deadline = self.target.deadline;
+        let ended = tokio::time::timeout(deadline, self.exchange(&mut progress, clock)).await;
+        progress.finding(ended, deadline, clock)
+    }
+}
+
+/// A verifier that remembers what it was asked about.
+#[derive(Debug)]
+struct Witness {
+    verifier: Arc<dyn ServerCertVerifier>,
+    shown: OnceLock<Shown>,
+}
+
+/// What the server showed.
+#[derive(Debug)]
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    stapled: bool,
+    verified: bool,
+}
+
+impl Shown {
+    /// Adds what is in the chain to the result; the soonest end of a certificate in it comes back.
+    fn tell(&self, progress: &mut Progress, clock: &dyn Clock) -> Option<i64> {
+        progress.found(name!("verified"), self.verified);
+        progress.found(name!("ocsp_stapled"), self.stapled);
+        progress.found(name!("chain_certificates"), self.chain.len() as u64);
+        let ends = self.chain.iter().take(MAX_CHAIN);
+        let ends = ends.filter_map(|der| super::certificate::not_after_seconds(der));
+        let soonest = ends.min();
+        if let Some(end) = soonest {
+            progress.found_end(name!("chain_expires_seconds"), end, clock);
+        }
+        let leaf = self.chain.first()?;
+        progress.not_after = super::certificate::not_after_seconds(leaf);
+        let mut fingerprint = String::with_capacity(64);
+        for byte in Sha256::digest(leaf) {
+            // Writing to a text does not fail.
+            write!(fingerprint, "{byte:02x}").ok();
+        }
+        progress.found(name!("fingerprint_sha256"), fingerprint);
+        if let Ok((_, leaf)) = X509Certificate::from_der(leaf) {
+            progress.found_text(name!("issuer"), &leaf.issuer().to_string());
+            progress.found_text(name!("subject"), &leaf.subject().to_string());
+            progress.found_text(name!("names"), &names(&leaf).join(", "));
+        }
+        soonest
+    }
+}
+
+/// The names and addresses that a certificate is for.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let extensions = certificate.extensions().iter();
+    let general = extensions.filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+        },
+        _ => None,
+    };
+    general.flatten().filter_map(text).collect()
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        let chain = std::iter::once(end_entity).chain(intermediates);
+        let shown = Shown {
+            chain: chain.map(|der| der.clone().into_owned()).collect(),
+            stapled: !ocsp_response.is_empty(),
+            verified: verified.is_ok(),
+        };
+        // A handshake verifies once.
+        self.shown.set(shown).ok();
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
