@@ -1,8 +1,8 @@
 //! The settings that one probe has and others do not: a table of keys per probe, and their values,
 //! checked by type as they are set. What they mean together is checked where the probe is made.
 
+use super::AgentError;
 use super::settings::setting;
-use crate::AgentError;
 use regex::bytes::Regex;
 use std::path::Path;
 use std::time::Duration;

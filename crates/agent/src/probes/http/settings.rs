@@ -1,8 +1,8 @@
 //! The settings of the probe `http` alone.
 
+use super::super::AgentError;
 use super::super::keys::{CA_FILE, KeyKind, ProbeKey};
 use super::super::settings::{CheckSettings, setting};
-use crate::AgentError;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
