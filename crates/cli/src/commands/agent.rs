@@ -24,6 +24,7 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let kafka = super::kafka::kafka(settings)?;
     let topic = settings.required("kafka.topic")?;
     let state_dir = state_dir::prepare(settings)?;
+    super::host::raise_open_files();
     let collect = CollectSettings {
         encoding: super::kafka::encoder(settings)?,
         ..super::host::collect_settings(settings, &state_dir)?

@@ -1,6 +1,7 @@
 //! From settings to what the agent needs: roots, identity, collectors, checks, spool.
 
 use crate::settings::{FileTable, Place, Settings, UsageError, targets, value};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -123,6 +124,23 @@ pub(super) fn collect_settings(
     made.validate()
         .map_err(|error| usage(&Place::Default, &error))?;
     Ok(made)
+}
+
+/// Lets the program open more files than the usual 1,024, as far as the system allows it: each
+/// check that is under way is one, and that there are none left is no fault of the target.
+pub(super) fn raise_open_files() {
+    const ENOUGH: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 fn check_limits(settings: &Settings) -> CheckLimits {

@@ -31,6 +31,7 @@ pub(super) fn shape(command: Command) -> Command {
 
 pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let state_dir = state_dir::prepare(settings)?;
+    super::host::raise_open_files();
     let mut collect = super::host::collect_settings(settings, &state_dir)?;
     if settings.place("agent.interval") == Place::Default {
         collect.interval = DEFAULT_INTERVAL;
