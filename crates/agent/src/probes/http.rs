@@ -3,6 +3,7 @@
 //! No pool, no TLS resumption, no cached names, no redirects (a 3xx is an answer like any other):
 //! what is measured is what a new visitor meets. Addresses of a name are tried in turn.
 
+mod plain;
 mod settings;
 
 use super::{AgentError, certificate, chain, resolve, tls};
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response, Version, body::Incoming, header};
 use hyper_util::rt::TokioIo;
+use plain::Plain;
 use regex::bytes::Regex;
 use rustls::pki_types::ServerName;
 pub use settings::StatusRanges;
@@ -116,7 +118,7 @@ impl HttpProbe {
     async fn exchange(&self, progress: &mut Progress) -> Result<(), Failure> {
         let stream = self.connect(progress).await?;
         match &self.tls {
-            None => self.request(stream, progress).await,
+            None => self.request(Plain(stream), progress).await,
             Some((connector, server)) => {
                 progress.phase = "in the TLS handshake";
                 let began = Instant::now();
