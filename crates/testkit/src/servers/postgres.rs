@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use rustix::process::{Signal, geteuid};
@@ -20,6 +20,9 @@ use crate::database::postgres_query;
 
 /// The user and group "nobody" of every Linux.
 const NOBODY: UserId = 65_534;
+/// What it says when processes of the run before are still there.
+const STILL_IN_USE: &str = "pre-existing shared memory block";
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
@@ -137,6 +140,22 @@ impl PostgresServer {
     /// With the end of its log, when it does not come up.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(self.process.is_none(), "PostgreSQL runs already");
+        let began = Instant::now();
+        loop {
+            match self.try_to_start() {
+                // Children of a postmaster that was killed end a moment after it.
+                Err(error)
+                    if began.elapsed() < READY_WITHIN
+                        && format!("{error:#}").contains(STILL_IN_USE) =>
+                {
+                    std::thread::sleep(TRY_AGAIN);
+                }
+                started => return started,
+            }
+        }
+    }
+
+    fn try_to_start(&mut self) -> anyhow::Result<()> {
         let mut arguments = vec!["-D".to_owned(), "data".to_owned()];
         arguments.extend(["-p".to_owned(), self.port.to_string()]);
         let own = [
