@@ -193,7 +193,8 @@ impl Target {
         SocketAddr::new(self.source.unwrap_or(any), 0)
     }
 
-    /// Opens a TCP connection to the first address that takes it.
+    /// Opens a TCP connection to the first address that takes it. Who writes more than once before
+    /// there is an answer calls [`write_at_once`] on it.
     pub(super) async fn connect(&self, progress: &mut Progress) -> Result<TcpStream, Failure> {
         let addresses = self.addresses(progress).await?;
         progress.phase = CONNECTING;
@@ -229,8 +230,15 @@ impl Target {
         if self.source.is_some() {
             socket.bind(self.source_for(address))?;
         }
-        socket.set_nodelay(true)?;
         socket.connect(address).await
+    }
+}
+
+/// Has each write go out by itself. For a request that is one write it would be a system call for
+/// nothing, and many checks are that.
+pub(super) fn write_at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the socket keeps its delay");
     }
 }
 
@@ -253,6 +261,7 @@ pub(super) async fn handshake(
     progress: &mut Progress,
 ) -> Result<TlsStream<TcpStream>, Failure> {
     progress.phase = "in the TLS handshake";
+    write_at_once(&stream);
     let began = Instant::now();
     let connected = TlsConnector::from(config).connect(server, stream).await;
     let stream = connected.map_err(|error| tls_failure(&error, progress))?;

@@ -1,7 +1,7 @@
 //! The probe `grpc`: asks a server how it is, by the health checking protocol of gRPC
 //! (`grpc.health.v1.Health/Check`). The path of the URL names the service; without one, the server.
 
-use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::exchange::{Failure, Progress, Target, handshake, server_name, write_at_once};
 use super::h2_call::{self, Answer};
 use super::keys::{CA_FILE, SERVER_NAME};
 use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
@@ -87,6 +87,7 @@ impl GrpcProbe {
         let message = self.message.clone();
         let answer = match &self.tls {
             None => {
+                write_at_once(&stream);
                 let began = Instant::now();
                 let answer = h2_call::call(stream, request, message, progress).await?;
                 progress.took(name!("answer_seconds"), began);

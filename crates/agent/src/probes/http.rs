@@ -6,8 +6,9 @@
 mod plain;
 mod settings;
 
-use super::{AgentError, certificate, chain, resolve, tls};
-use super::{CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry, USER_AGENT};
+use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
+use super::{USER_AGENT, chain};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -16,18 +17,16 @@ use hyper::{Request, Response, Version, body::Incoming, header};
 use hyper_util::rt::TokioIo;
 use plain::Plain;
 use regex::bytes::Regex;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 pub use settings::StatusRanges;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tidegauge_model::{Clock, Name, Value, name};
+use std::time::Instant;
+use tidegauge_model::{Clock, name};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     name: "http",
@@ -42,39 +41,25 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 struct HttpProbe {
-    names: Arc<resolve::Names>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-    host: String,
-    port: u16,
+    target: Target,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     authority: String,
     path: String,
     authorization: Option<HeaderValue>,
     accept: &'static str,
     /// Whether the body is wanted, whole.
     keeps_body: bool,
-    deadline: Duration,
     body_regexp: Option<Regex>,
     expect_status: StatusRanges,
     max_body_bytes: usize,
 }
 
-/// How far a check has come, and what was measured on the way.
+/// What is kept of an answer for who wants more than the verdict.
 #[derive(Default)]
-struct Progress {
-    phase: &'static str,
-    certificate_not_after: Option<i64>,
+struct Page {
     content_type: Option<String>,
     body: Vec<u8>,
-    fields: Vec<(Name, Value)>,
 }
-
-/// Why a check ended early.
-struct Failure {
-    reason: CheckReason,
-    detail: String,
-}
-
-const CONNECTING: &str = "connecting";
 
 impl HttpProbe {
     fn new(settings: &CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
@@ -82,27 +67,18 @@ impl HttpProbe {
         let secure = address.scheme == "https";
         let tls = if secure {
             let config = context.tls.trusting(own.path("ca_file"))?;
-            let server = ServerName::try_from(address.host.clone()).map_err(|error| {
-                AgentError::Setting {
-                    key: "url",
-                    problem: format!("its host: {error}"),
-                }
-            })?;
-            Some((TlsConnector::from(config), server))
+            Some((config, server_name(settings)?))
         } else {
             None
         };
         Ok(Self {
-            names: Arc::clone(&context.names),
+            target: Target::new(settings, context, Some(if secure { 443 } else { 80 }))?,
             tls,
-            host: address.host.clone(),
-            port: address.port.unwrap_or(if secure { 443 } else { 80 }),
             authority: address.authority.clone(),
             path: address.path.clone(),
             authorization: address.authorization.clone(),
             accept: "*/*",
             keeps_body: false,
-            deadline: settings.deadline(),
             body_regexp: own.regexp("body_regexp"),
             expect_status: match own.texts("expect_status") {
                 [] => StatusRanges::default(),
@@ -115,73 +91,24 @@ impl HttpProbe {
     }
 
     /// All phases; what was measured is in `progress` however it ends.
-    async fn exchange(&self, progress: &mut Progress) -> Result<(), Failure> {
-        let stream = self.connect(progress).await?;
+    async fn exchange(&self, page: &mut Page, progress: &mut Progress) -> Result<(), Failure> {
+        let stream = self.target.connect(progress).await?;
         match &self.tls {
-            None => self.request(Plain(stream), progress).await,
-            Some((connector, server)) => {
-                progress.phase = "in the TLS handshake";
-                let began = Instant::now();
-                let connected = connector.connect(server.clone(), stream).await;
-                let stream = connected.map_err(|error| tls_failure(&error, progress))?;
-                progress.took(name!("tls_seconds"), began);
-                let (_, session) = stream.get_ref();
-                let leaf = session.peer_certificates().and_then(|chain| chain.first());
-                progress.certificate_not_after =
-                    leaf.and_then(|leaf| certificate::not_after_seconds(leaf));
-                self.request(stream, progress).await
+            None => self.request(Plain(stream), page, progress).await,
+            Some((config, server)) => {
+                let config = Arc::clone(config);
+                let stream = handshake(config, server.clone(), stream, progress).await?;
+                self.request(stream, page, progress).await
             }
         }
     }
 
-    async fn connect(&self, progress: &mut Progress) -> Result<TcpStream, Failure> {
-        progress.phase = "looking up the name";
-        let addresses = match resolve::without_lookup(&self.host) {
-            Some(addresses) => addresses,
-            None => {
-                let began = Instant::now();
-                let addresses = self.names.resolve(&self.host).await;
-                let addresses = addresses.map_err(|detail| Failure {
-                    reason: CheckReason::ResolveFailed,
-                    detail,
-                })?;
-                progress.took(name!("resolve_seconds"), began);
-                addresses
-            }
-        };
-        progress.phase = CONNECTING;
-        let began = Instant::now();
-        let mut last = None;
-        for address in addresses {
-            let address = SocketAddr::new(address, self.port);
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    progress.took(name!("connect_seconds"), began);
-                    progress.found(name!("address"), address.to_string());
-                    // A handshake is several writes; a plain request is one.
-                    if self.tls.is_some()
-                        && let Err(error) = stream.set_nodelay(true)
-                    {
-                        tracing::debug!(%error, "the socket keeps its delay");
-                    }
-                    return Ok(stream);
-                }
-                Err(error) => last = Some((address, error)),
-            }
-        }
-        let (address, error) = last.expect("a name has at least one address");
-        let reason = match error.kind() {
-            ErrorKind::ConnectionRefused => CheckReason::ConnectRefused,
-            ErrorKind::TimedOut => CheckReason::ConnectTimeout,
-            _ => CheckReason::Unreachable,
-        };
-        Err(Failure {
-            reason,
-            detail: format!("connecting to {address}: {error}"),
-        })
-    }
-
-    async fn request<S>(&self, stream: S, progress: &mut Progress) -> Result<(), Failure>
+    async fn request<S>(
+        &self,
+        stream: S,
+        page: &mut Page,
+        progress: &mut Progress,
+    ) -> Result<(), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -190,7 +117,7 @@ impl HttpProbe {
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
-            .map_err(|error| Failure::of(&error))?;
+            .map_err(|error| failure(&error))?;
         let mut request = Request::get(self.path.as_str())
             .header(header::HOST, self.authority.as_str())
             .header(header::USER_AGENT, USER_AGENT)
@@ -199,9 +126,11 @@ impl HttpProbe {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
-        let request = request.body(Empty::new()).map_err(|error| Failure {
-            reason: CheckReason::Protocol,
-            detail: format!("making the request: {error}"),
+        let request = request.body(Empty::new()).map_err(|error| {
+            Failure::new(
+                CheckReason::Protocol,
+                format!("making the request: {error}"),
+            )
         })?;
         // The connection moves bytes while the answer is awaited. Its own errors reach the answer.
         let connection = async {
@@ -213,9 +142,9 @@ impl HttpProbe {
         let answer = async {
             let began = Instant::now();
             let response = sender.send_request(request).await;
-            let response = response.map_err(|error| Failure::of(&error))?;
+            let response = response.map_err(|error| failure(&error))?;
             progress.took(name!("first_byte_seconds"), began);
-            self.judge(response, progress).await
+            self.judge(response, page, progress).await
         };
         tokio::select! {
             answer = answer => answer,
@@ -227,6 +156,7 @@ impl HttpProbe {
     async fn judge(
         &self,
         response: Response<Incoming>,
+        page: &mut Page,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let status = response.status().as_u16();
@@ -234,15 +164,14 @@ impl HttpProbe {
         progress.found(name!("http_version"), version_text(response.version()));
         progress.phase = "reading the body";
         let content_type = response.headers().get(header::CONTENT_TYPE);
-        progress.content_type =
-            content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
+        page.content_type = content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
         let began = Instant::now();
         let mut body = response.into_body();
         // Kept only when there is a pattern to look for.
         let mut kept = Vec::new();
         let (mut bytes, mut whole) = (0_usize, true);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Failure::of(&error))?;
+            let frame = frame.map_err(|error| failure(&error))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -267,27 +196,24 @@ impl HttpProbe {
         }
         if !self.expect_status.contains(status) {
             let detail = format!("status {status}, expected {}", self.expect_status);
-            return Err(Failure {
-                reason: CheckReason::Status,
-                detail,
-            });
+            return Err(Failure::new(CheckReason::Status, detail));
         }
         if self.keeps_body && !whole {
-            return Err(Failure {
-                reason: CheckReason::TooLarge,
-                detail: format!("the body has more than {bytes} bytes"),
-            });
+            return Err(Failure::new(
+                CheckReason::TooLarge,
+                format!("the body has more than {bytes} bytes"),
+            ));
         }
-        progress.body = kept;
+        page.body = kept;
         match (matched, whole) {
-            (Some(false), true) => Err(Failure {
-                reason: CheckReason::BodyMismatch,
-                detail: format!("the pattern is not in the {bytes} bytes of the body"),
-            }),
-            (Some(false), false) => Err(Failure {
-                reason: CheckReason::TooLarge,
-                detail: format!("the pattern is not in the first {bytes} bytes of the body"),
-            }),
+            (Some(false), true) => Err(Failure::new(
+                CheckReason::BodyMismatch,
+                format!("the pattern is not in the {bytes} bytes of the body"),
+            )),
+            (Some(false), false) => Err(Failure::new(
+                CheckReason::TooLarge,
+                format!("the pattern is not in the first {bytes} bytes of the body"),
+            )),
             (Some(true) | None, _) => Ok(()),
         }
     }
@@ -296,36 +222,16 @@ impl HttpProbe {
 #[async_trait]
 impl Probe for HttpProbe {
     async fn check(&self, clock: &dyn Clock) -> Finding {
-        self.check_with(&mut Progress::default(), clock).await
+        self.check_with(&mut Page::default(), clock).await
     }
 }
 
 impl HttpProbe {
-    async fn check_with(&self, progress: &mut Progress, clock: &dyn Clock) -> Finding {
-        let began = Instant::now();
-        let ended = tokio::time::timeout(self.deadline, self.exchange(progress)).await;
-        let failure = match ended {
-            Ok(Ok(())) => None,
-            Ok(Err(failure)) => Some(failure),
-            Err(_) => Some(Failure {
-                reason: if progress.phase == CONNECTING {
-                    CheckReason::ConnectTimeout
-                } else {
-                    CheckReason::Deadline
-                },
-                detail: format!("not done after {:?}: {}", self.deadline, progress.phase),
-            }),
-        };
-        progress.took(name!("total_seconds"), began);
-        if let Some(not_after) = progress.certificate_not_after {
-            let seconds = not_after as f64 - clock.now_us() as f64 / 1e6;
-            progress.found(name!("certificate_expires_seconds"), seconds.round());
-        }
-        let fields = std::mem::take(&mut progress.fields);
-        match failure {
-            None => Finding::new(CheckReason::Ok, None, fields),
-            Some(Failure { reason, detail }) => Finding::new(reason, Some(&detail), fields),
-        }
+    async fn check_with(&self, page: &mut Page, clock: &dyn Clock) -> Finding {
+        let (mut progress, deadline) = (Progress::begin(), self.target.deadline);
+        let exchange = self.exchange(page, &mut progress);
+        let ended = tokio::time::timeout(deadline, exchange).await;
+        progress.finding(ended, deadline, clock)
     }
 }
 
@@ -364,64 +270,34 @@ impl Fetcher {
         if authorization.is_some() {
             self.0.authorization = authorization;
         }
-        let mut progress = Progress::default();
-        let finding = self.0.check_with(&mut progress, clock).await;
+        let mut page = Page::default();
+        let finding = self.0.check_with(&mut page, clock).await;
         Fetched {
             finding,
-            content_type: progress.content_type,
-            body: progress.body,
+            content_type: page.content_type,
+            body: page.body,
         }
     }
 }
 
-impl Progress {
-    /// Notes how long a phase took, to the microsecond.
-    fn took(&mut self, name: Name, began: Instant) {
-        self.found(name, began.elapsed().as_micros() as f64 / 1e6);
-    }
-
-    fn found(&mut self, name: Name, value: impl Into<Value>) {
-        self.fields.push((name, value.into()));
-    }
-}
-
-impl Failure {
-    /// What an error of the exchange means.
-    fn of(error: &hyper::Error) -> Self {
-        let reset = source_of::<io::Error>(error).is_some_and(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::ConnectionReset
-                    | ErrorKind::ConnectionAborted
-                    | ErrorKind::BrokenPipe
-                    | ErrorKind::UnexpectedEof
-            )
-        });
-        let lost =
-            reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-        let reason = if lost {
-            CheckReason::ConnectionLost
-        } else {
-            CheckReason::Protocol
-        };
-        Self {
-            reason,
-            detail: chain(error),
-        }
-    }
-}
-
-fn tls_failure(error: &io::Error, progress: &mut Progress) -> Failure {
-    let problem = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let (reason, not_after) =
-        problem.map_or((CheckReason::TlsHandshake, None), tls::handshake_failure);
-    progress.certificate_not_after = not_after.and_then(|seconds| i64::try_from(seconds).ok());
-    Failure {
-        reason,
-        detail: error.to_string(),
-    }
+/// What an error of the exchange means.
+fn failure(error: &hyper::Error) -> Failure {
+    let reset = source_of::<io::Error>(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        )
+    });
+    let lost = reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let reason = if lost {
+        CheckReason::ConnectionLost
+    } else {
+        CheckReason::Protocol
+    };
+    Failure::new(reason, chain(error))
 }
 
 fn source_of<T: Error + 'static>(error: &dyn Error) -> Option<&T> {

@@ -4,7 +4,7 @@
 //! What the other side sends is kept up to [`MAX_ANSWER_BYTES`] per pattern, so neither much of it
 //! nor slow dripping can do harm; the deadline is over the whole.
 
-use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::exchange::{Failure, Progress, Target, handshake, server_name, write_at_once};
 use super::keys::{CA_FILE, KeyKind, ProbeKey, SERVER_NAME};
 use super::settings::setting;
 use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
@@ -94,6 +94,7 @@ impl TcpProbe {
     async fn exchange(&self, progress: &mut Progress) -> Result<(), Failure> {
         let mut stream = self.target.connect(progress).await?;
         let Some((config, server)) = &self.tls else {
+            write_at_once(&stream);
             return self.talk(stream, progress).await;
         };
         if !self.starttls.is_empty() {

@@ -54,8 +54,10 @@ async fn tcp_connects_and_talks() {
     assert!(check(from).await.is_up());
     let v6 = settings(&server.url("tcp")).with_family(AddressFamily::Ipv6);
     assert_eq!(check(v6).await.finding.reason, Reason::ConnectRefused);
-    let both = settings("tcp://127.0.0.1:1").with_family(AddressFamily::Ipv6);
-    assert_eq!(check(both).await.finding.reason, Reason::ResolveFailed);
+    for url in ["tcp://127.0.0.1:1", "http://127.0.0.1:1"] {
+        let both = settings(url).with_family(AddressFamily::Ipv6);
+        assert_eq!(check(both).await.finding.reason, Reason::ResolveFailed);
+    }
 }
 
 #[tokio::test]

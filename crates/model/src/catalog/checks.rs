@@ -1,6 +1,9 @@
 //! Measurements of checks. A phase that did not take place has no value: a check that could not
 //! connect has no `tls_seconds`.
 
+use super::probes::{
+    CERTIFICATE_EXPIRES, CONNECT, DETAIL, REASON, RESOLVE, START_DELAY, TAGS, TOTAL, UP,
+};
 use super::{Kind, MeasurementEntry, gauge, tag, text, truth};
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
@@ -11,27 +14,14 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
         name: "http_check",
         kind: Kind::Gauge,
         description: "One request to a web address over a fresh connection, taken apart into its phases.",
-        tags: &[tag(
-            "target",
-            "The name of the check; its address without user and password unless it was given a name.",
-        )],
+        tags: TAGS,
         fields: &[
-            truth("up", "Whether the target answered as expected."),
-            text(
-                "reason",
-                "Why the check ended as it did: `ok` or one word from a closed list.",
-            ),
-            text(
-                "detail",
-                "What went wrong, for a person; absent when the target is up.",
-            ),
+            UP,
+            REASON,
+            DETAIL,
             gauge("status", "", "The status code of the answer."),
-            gauge(
-                "resolve_seconds",
-                "seconds",
-                "Looking up the name; absent when the address needs no lookup.",
-            ),
-            gauge("connect_seconds", "seconds", "Opening the TCP connection."),
+            RESOLVE,
+            CONNECT,
             gauge(
                 "tls_seconds",
                 "seconds",
@@ -43,16 +33,8 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
                 "From sending the request to having the head of the answer.",
             ),
             gauge("transfer_seconds", "seconds", "Reading the body."),
-            gauge(
-                "total_seconds",
-                "seconds",
-                "The whole check, also when it failed.",
-            ),
-            gauge(
-                "start_delay_seconds",
-                "seconds",
-                "How long after it was due the check began.",
-            ),
+            TOTAL,
+            START_DELAY,
             gauge("body_bytes", "bytes", "Bytes of the body that were read."),
             truth(
                 "body_matched",
@@ -63,11 +45,7 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
                 "http_version",
                 "The version of the protocol that was spoken.",
             ),
-            gauge(
-                "certificate_expires_seconds",
-                "seconds",
-                "Seconds until the server's certificate expires, negative afterwards.",
-            ),
+            CERTIFICATE_EXPIRES,
         ],
     },
 ];

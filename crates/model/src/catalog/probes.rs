@@ -7,27 +7,28 @@ use super::{
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[TCP, TLS_CHECK, DNS, ICMP, GRPC, STATE];
 
-const TAGS: &[TagEntry] = &[tag(
+pub(super) const TAGS: &[TagEntry] = &[tag(
     "target",
     "The name of the check; its address without user and password unless it was given a name.",
 )];
 
-// The fields that several measurements have.
-const UP: FieldEntry = truth("up", "Whether the target answered as expected.");
-const REASON: FieldEntry = text(
+// The fields that several measurements have, `http_check` too.
+pub(super) const UP: FieldEntry = truth("up", "Whether the target answered as expected.");
+pub(super) const REASON: FieldEntry = text(
     "reason",
     "Why the check ended as it did: `ok` or one word from a closed list.",
 );
-const DETAIL: FieldEntry = text(
+pub(super) const DETAIL: FieldEntry = text(
     "detail",
     "What went wrong, for a person; absent when the target is up.",
 );
-const RESOLVE: FieldEntry = gauge(
+pub(super) const RESOLVE: FieldEntry = gauge(
     "resolve_seconds",
     "seconds",
     "Looking up the name; absent when the address needs no lookup.",
 );
-const CONNECT: FieldEntry = gauge("connect_seconds", "seconds", "Opening the TCP connection.");
+pub(super) const CONNECT: FieldEntry =
+    gauge("connect_seconds", "seconds", "Opening the TCP connection.");
 const TLS: FieldEntry = gauge(
     "tls_seconds",
     "seconds",
@@ -38,18 +39,18 @@ const ANSWER: FieldEntry = gauge(
     "seconds",
     "From sending the question to having the answer.",
 );
-const TOTAL: FieldEntry = gauge(
+pub(super) const TOTAL: FieldEntry = gauge(
     "total_seconds",
     "seconds",
     "The whole check, also when it failed.",
 );
-const START_DELAY: FieldEntry = gauge(
+pub(super) const START_DELAY: FieldEntry = gauge(
     "start_delay_seconds",
     "seconds",
     "How late the check began; absent for a further attempt.",
 );
 const ADDRESS: FieldEntry = text("address", "The address that was asked, with its port.");
-const CERTIFICATE_EXPIRES: FieldEntry = gauge(
+pub(super) const CERTIFICATE_EXPIRES: FieldEntry = gauge(
     "certificate_expires_seconds",
     "seconds",
     "Seconds until the server's certificate expires, negative afterwards.",
