@@ -144,7 +144,9 @@ impl LedgerBook {
             .changed
             .get(&newest)
             .or_else(|| self.known.get(&newest));
-        row.is_some_and(|row| *times.start() > row.last_time_us)
+        // A newer epoch that was seen only in an abandoned step has no samples yet: the older one is
+        // read again before it, and is not late.
+        row.is_some_and(|row| row.last_time_us != 0 && *times.start() > row.last_time_us)
     }
 
     /// Whether the conflict of this agent is to be told, which is so once.

@@ -103,6 +103,27 @@ fn clones_that_send_under_one_id_are_told_apart() {
 }
 
 #[test]
+fn a_new_start_in_an_abandoned_step_is_not_a_clone() {
+    let of = |epoch| LedgerKey { epoch, ..key() };
+    let absent = std::collections::HashMap::new;
+    let mut book = LedgerBook::default();
+    book.learn(&[of(100), of(200)], absent());
+    let judge_both = |book: &mut LedgerBook| {
+        let old = book.judge(&of(100), 0, Some(10..=10), 1);
+        (old, book.judge(&of(200), 0, Some(30..=30), 1))
+    };
+    assert_eq!(judge_both(&mut book), (Verdict::New, Verdict::New));
+    // Given up while it was built, then when its commit failed.
+    book.begin_step();
+    assert_eq!(judge_both(&mut book), (Verdict::New, Verdict::New));
+    book.assume();
+    book.forget([&of(100), &of(200)].into_iter());
+    book.learn(&[of(100), of(200)], absent());
+    assert_eq!(judge_both(&mut book), (Verdict::New, Verdict::New));
+    assert_eq!(book.changed[&of(100)].conflicts, 0);
+}
+
+#[test]
 fn d2_told_drops_are_not_missing_and_count_once() {
     let mut book = book();
     book.judge(&key(), 5, Some(1..=1), 1);
