@@ -10,19 +10,22 @@
 //! [`GATHER_AWAITED`] where an application waits for its answer. It never publishes and never reads the
 //! spool.
 
+mod checks;
+
+pub use checks::{ChecksAsked, ChecksChanged, ChecksHandle, changeable_checks};
+
 use crate::collectors::{CollectorContext, CollectorEntry};
 use crate::listeners::{self, Handed, ListenerFigures, ListenerSettings, OpenedListener, Room};
-use crate::probes::{Check, ProbeContext};
 use crate::runners::{CollectorFailure, Runners};
 use crate::schedule::{ClockWatch, Ticks, phase};
 use crate::status::AgentStatus;
-use crate::turnstiles::{Turnstile, Turnstiles};
 use crate::writer::Writer;
 use crate::{AgentError, CollectSettings};
+use checks::RunningChecks;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::{Clock, Point, Value, name};
+use tidegauge_model::{Clock, Point};
 use tidegauge_spool::Spool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -58,13 +61,26 @@ pub async fn run(
     status: AgentStatus,
     cancel: CancellationToken,
 ) -> Result<(), AgentError> {
+    run_with(settings, None, spool, clock, appended, status, cancel).await
+}
+
+/// The same, with checks that can be changed meanwhile through the handle of `asked`; it then goes
+/// on until `cancel` or the last collection, also when there is nothing to check.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: CollectSettings,
+    asked: Option<ChecksAsked>,
+    spool: Spool,
+    clock: Arc<dyn Clock>,
+    appended: Arc<Notify>,
+    status: AgentStatus,
+    cancel: CancellationToken,
+) -> Result<(), AgentError> {
     settings.validate()?;
-    let context = ProbeContext::new();
-    let checks = settings
-        .checks
-        .iter()
-        .map(|check| Check::new(check.clone(), &context));
-    let checks = checks.collect::<Result<Vec<_>, _>>()?;
+    let mut checks = RunningChecks::new(&settings);
+    let first = checks.made(&settings.checks)?;
     let opened = listeners::open(&settings.listeners)?;
     let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
@@ -81,17 +97,9 @@ pub async fn run(
         cancel,
     };
     let tracker = TaskTracker::new();
-    let mut turnstiles = Turnstiles::new(settings.check_limits);
-    for check in checks {
-        let phase = match settings.first_at_once {
-            true => Duration::ZERO,
-            false => phase(
-                &format!("{} {}", settings.agent, check.target()),
-                check.interval(),
-            ),
-        };
-        let turnstile = turnstiles.of(check.host());
-        tracker.spawn(tasks.clone().check(check, phase, turnstile));
+    checks.begin(first, &tasks, &tracker);
+    if let Some(asked) = asked {
+        tracker.spawn(checks.change_when(asked, tasks.clone(), tracker.clone()));
     }
     let stop = tasks.stop.clone();
     let (handed, figures) = tasks.listen(opened, &settings.listeners, &tracker);
@@ -336,55 +344,6 @@ impl Tasks {
             }
         }
         self.stop.cancel();
-    }
-
-    /// Runs one check on its interval.
-    async fn check(self, check: Check, phase: Duration, turnstile: Turnstile) {
-        let mut ticks = Ticks::new(self.start, phase, check.interval());
-        let start_delays = metrics::histogram!("tidegauge_agent_check_start_delay_seconds");
-        let mut state = check.state();
-        loop {
-            // The tick goes first: a check that is due is made, also when the last collection is.
-            let missed = tokio::select! {
-                biased;
-                missed = ticks.tick() => missed,
-                () = self.stop.cancelled() => return,
-            };
-            self.count_missed(missed);
-            for attempt in 1..=check.attempts() {
-                let checked = async {
-                    let _entered = turnstile.enter().await;
-                    let late_seconds = ticks.late().as_secs_f64();
-                    (late_seconds, check.run(&*self.clock).await)
-                };
-                let (late_seconds, result) = tokio::select! {
-                    () = self.cancel.cancelled() => return,
-                    checked = checked => checked,
-                };
-                let reason = result.finding.reason.as_str();
-                metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
-                self.status.update(|figures| figures.checks += 1);
-                let decides = result.is_up() || attempt == check.attempts();
-                let (mut point, change) = state.points(result, decides);
-                // A further attempt begins when the one before has failed, not late.
-                if attempt == 1 {
-                    start_delays.record(late_seconds);
-                    let late_seconds = (late_seconds * 1e6).round() / 1e6;
-                    point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
-                }
-                for point in std::iter::once(point).chain(change) {
-                    if !self.send(Gathered::Check(point)).await {
-                        return;
-                    }
-                }
-                if decides {
-                    break;
-                }
-            }
-            if self.stop.is_cancelled() {
-                return;
-            }
-        }
     }
 
     async fn send(&self, gathered: Gathered) -> bool {

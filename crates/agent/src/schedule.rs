@@ -44,6 +44,15 @@ impl Ticks {
         missed
     }
 
+    /// Leaves out the ticks that are due already: the next one is the first after now.
+    pub fn pass(&mut self) {
+        let since = Instant::now().checked_duration_since(self.first);
+        if let Some(since) = since {
+            let newest = since.as_nanos() / self.interval.as_nanos();
+            self.next = u64::try_from(newest).unwrap_or(u64::MAX).saturating_add(1);
+        }
+    }
+
     /// How long ago the tick was due that was served last.
     #[must_use]
     pub fn late(&self) -> Duration {
@@ -147,6 +156,25 @@ mod tests {
             0,
             "late by less than an interval is not missed"
         );
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_that_begin_later_are_those_of_the_start() {
+        let start = Instant::now();
+        tokio::time::advance(Duration::from_millis(3_500)).await;
+        for (phase, due) in [
+            (SECOND / 4, 4_250),
+            (SECOND * 3 / 4, 3_750),
+            (SECOND / 2, 4_500),
+        ] {
+            let mut ticks = Ticks::new(start, phase, SECOND);
+            ticks.pass();
+            assert_eq!(ticks.due(ticks.next) - start, Duration::from_millis(due));
+        }
+        let mut ahead = Ticks::new(start, SECOND * 5, SECOND);
+        ahead.pass();
+        assert_eq!(ahead.tick().await, 0);
         assert_eq!(start.elapsed().as_secs(), 5);
     }
 

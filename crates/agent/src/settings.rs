@@ -122,16 +122,23 @@ impl CollectSettings {
             let problem = format!("two have the name {:?}; give one another name", twice[0]);
             return refuse("collectors", &problem);
         }
-        let mut names: Vec<_> = self.checks.iter().map(CheckSettings::name).collect();
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            let problem = format!(
+        validate_checks(&self.checks)
+    }
+}
+
+/// Refuses two checks of one name, which would be one series.
+pub(crate) fn validate_checks(checks: &[CheckSettings]) -> Result<(), AgentError> {
+    let mut names: Vec<_> = checks.iter().map(CheckSettings::name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(twice) => Err(AgentError::Setting {
+            key: "checks",
+            problem: format!(
                 "two checks have the name {:?}; give one another name",
                 twice[0]
-            );
-            return refuse("checks", &problem);
-        }
-        Ok(())
+            ),
+        }),
     }
 }
 

@@ -57,6 +57,11 @@ impl Turnstiles {
         }
     }
 
+    /// Forgets hosts that no check connects to any more.
+    pub(crate) fn forget_unused(&mut self) {
+        self.hosts.retain(|_, host| Arc::strong_count(host) > 1);
+    }
+
     /// The one of a destination host.
     pub(crate) fn of(&mut self, host: &str) -> Turnstile {
         let new = || Arc::new(Semaphore::new(self.per_host));

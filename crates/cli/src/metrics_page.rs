@@ -19,6 +19,7 @@ longer than `sink.unhealthy_after` without a commit. Gaps that were recorded (`s
 fn page() -> String {
     let mut page = HEAD.to_owned();
     for (program, metrics) in [
+        ("sink and agent", crate::commands::reload::METRICS),
         ("sink", tidegauge_sink::METRICS),
         ("agent", tidegauge_agent::METRICS),
     ] {

@@ -5,7 +5,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 
 /// A URL without its user, password and fragment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Address {
     /// The URL as it was written, without user, password and fragment.
     pub(super) text: String,

@@ -87,7 +87,7 @@ pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
 };
 
 /// Values of one check, in the order in which they were set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Values(Vec<(&'static str, KeyValue)>);
 
 impl Values {

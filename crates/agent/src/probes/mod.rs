@@ -59,6 +59,12 @@ pub struct ProbeEntry {
     pub new: NewProbe,
 }
 
+impl PartialEq for ProbeEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 /// All probes.
 pub const PROBES: &[ProbeEntry] = &[
     http::ENTRY,
@@ -203,6 +209,11 @@ impl Check {
             settings,
             probe,
         })
+    }
+
+    /// The settings that it was made from.
+    pub(crate) const fn settings(&self) -> &CheckSettings {
+        &self.settings
     }
 
     /// The name of the check.

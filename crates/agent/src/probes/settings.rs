@@ -2,15 +2,16 @@
 //! without reading any file. What one probe alone knows is a table of keys in its own file.
 
 use super::address::Address;
-use super::keys::{KeyValue, Values};
+use super::keys::{KeyKind, KeyValue, Values};
 use super::{AgentError, ProbeEntry, probe_for_scheme};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 use tidegauge_model::Tags;
 
 /// Settings of one check. Made from a URL, then refined; every step refuses what it cannot use.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct CheckSettings {
     name: String,
     address: Address,
@@ -305,6 +306,16 @@ impl CheckSettings {
     #[must_use]
     pub const fn source_address(&self) -> Option<IpAddr> {
         self.source_address
+    }
+
+    /// The files that the probe reads when it is made.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let paths = self
+            .probe
+            .keys
+            .iter()
+            .filter(|own| own.kind == KeyKind::Path);
+        paths.filter_map(|own| self.own.path(own.key))
     }
 
     /// What the probe alone knows.

@@ -15,9 +15,9 @@ use tidegauge_spool::{Spool, SpoolSettings};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings(collectors: &[&str]) -> CollectSettings {
+pub(crate) fn settings(collectors: &[&str]) -> CollectSettings {
     let agent = AgentId::new("agent-7").expect("valid");
     let host = Host::new("web-1").expect("valid");
     let wanted = |entry: &&CollectorEntry| collectors.contains(&entry.name);
@@ -30,7 +30,7 @@ fn settings(collectors: &[&str]) -> CollectSettings {
     }
 }
 
-fn open(folder: &Path, max_bytes: u64) -> Spool {
+pub(crate) fn open(folder: &Path, max_bytes: u64) -> Spool {
     let bounds = SpoolSettings {
         max_bytes,
         max_age_us: i64::MAX,
@@ -40,7 +40,7 @@ fn open(folder: &Path, max_bytes: u64) -> Spool {
         .0
 }
 
-fn batches(spool: &Spool) -> Vec<Batch> {
+pub(crate) fn batches(spool: &Spool) -> Vec<Batch> {
     let entries = spool.read(0, 10_000, usize::MAX).expect("readable");
     let decode = |payload: &[u8]| {
         let mut batch = BatchRef::default();

@@ -1,5 +1,6 @@
 //! Integration tests of the agent.
 
+mod changes;
 mod clients;
 mod collect;
 mod collectors;

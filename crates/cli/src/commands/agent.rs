@@ -8,6 +8,7 @@ use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegauge_agent::collect::changeable_checks;
 use tidegauge_agent::{
     AgentStatus, CollectSettings, PublishSettings, PublishState, collect, describe_metrics, publish,
 };
@@ -51,6 +52,8 @@ async fn work(
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
     let recorder = health::recorder()?;
     describe_metrics();
+    let (handle, asked) = changeable_checks();
+    let reloads = super::reload::start(settings, Some(handle), cancel.clone())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool = super::host::spool(settings, state_dir, clock.now_us())?;
     let status = AgentStatus::new();
@@ -61,7 +64,7 @@ async fn work(
         tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
         tasks.push(serve::pages(
             listener,
-            health::router(recorder, health(status.clone())),
+            health::router(recorder, reloads.noted(health(status.clone()))),
             end.clone(),
         ));
     }
@@ -81,8 +84,9 @@ async fn work(
     ));
     // On the runtime's own thread, where collectors and checks are: this one would have to be woken
     // for each of them.
-    let collected = tokio::spawn(collect::run(
+    let collected = tokio::spawn(collect::run_with(
         collect,
+        Some(asked),
         spool.clone(),
         clock,
         appended,

@@ -20,6 +20,7 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let reader = open_reader(&url, &super::sink::options(settings))?;
     super::runtime(2)?.block_on(async {
         let cancel = shutdown::on_signal(None)?;
+        super::reload::start(settings, None, cancel.clone())?;
         let address = settings
             .address("general.listen")
             .unwrap_or(super::up::DEFAULT_LISTEN);

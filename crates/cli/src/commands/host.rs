@@ -197,7 +197,8 @@ pub(super) async fn emptied(spool: &Spool, deadline: Duration) {
     }
 }
 
-fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
+/// All checks that are asked for, in the configuration and in the file of targets.
+pub(super) fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
     let mut checks = Vec::new();
     let mut problems = Vec::new();
     let mut places = HashMap::new();

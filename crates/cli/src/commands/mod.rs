@@ -13,6 +13,7 @@ mod kafka;
 mod listeners;
 #[cfg(feature = "stores")]
 mod query;
+pub(crate) mod reload;
 mod secrets;
 #[cfg(feature = "stores")]
 mod sink;

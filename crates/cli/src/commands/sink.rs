@@ -48,6 +48,7 @@ async fn work(
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
     let recorder = health::recorder()?;
     tidegauge_sink::describe_metrics();
+    let reloads = super::reload::start(settings, None, cancel.clone())?;
     let status = Arc::new(SinkStatus::default());
     let end = CancellationToken::new();
     let mut tasks = Vec::new();
@@ -56,7 +57,7 @@ async fn work(
         tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
         let patience = settings.duration("sink.unhealthy_after");
         let patience = patience.unwrap_or(Duration::from_secs(60));
-        let health = sink_view::health(status.clone(), patience);
+        let health = reloads.noted(sink_view::health(status.clone(), patience));
         let router = health::router(recorder, health);
         tasks.push(serve::pages(listener, router, end.clone()));
     }

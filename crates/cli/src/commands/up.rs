@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegauge_agent::collect::changeable_checks;
 use tidegauge_agent::{AgentStatus, CollectSettings, collect};
 use tidegauge_dashboard::DashboardOptions;
 use tidegauge_model::{Clock, SystemClock};
@@ -46,6 +47,8 @@ async fn work(
     collect: CollectSettings,
 ) -> anyhow::Result<ExitCode> {
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
+    let (handle, asked) = changeable_checks();
+    super::reload::start(settings, Some(handle), cancel.clone())?;
     let end = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool = super::host::spool(settings, state_dir, clock.now_us())?;
@@ -110,8 +113,9 @@ async fn work(
     let line = tokio::spawn(progress::status_line(end.clone(), line));
 
     // On the runtime's own thread, as in `agent`.
-    let collected = tokio::spawn(collect::run(
+    let collected = tokio::spawn(collect::run_with(
         collect,
+        Some(asked),
         spool.clone(),
         clock,
         appended,

@@ -17,7 +17,7 @@ pub(crate) struct FileValues {
 }
 
 /// One table of those that may be there many times.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct FileTable {
     pub(crate) place: Option<Place>,
     pub(crate) values: BTreeMap<&'static str, (Vec<String>, Place)>,
@@ -40,6 +40,17 @@ impl FileTable {
         own.or(self.place.as_ref())
             .cloned()
             .unwrap_or(Place::Default)
+    }
+
+    /// Whether it has the values of `other`, wherever they stand.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let said = |table: &Self| -> BTreeMap<_, _> {
+            let values = table.values.iter();
+            values
+                .map(|(key, (texts, _))| (*key, texts.clone()))
+                .collect()
+        };
+        said(self) == said(other)
     }
 
     /// A duration.

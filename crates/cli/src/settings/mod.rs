@@ -13,7 +13,7 @@ pub(crate) mod value;
 
 pub(crate) use file::FileTable;
 pub(crate) use resolved::{Settings, with_flags};
-pub(crate) use table::{For, SETTINGS, Setting};
+pub(crate) use table::{For, SETTINGS, Setting, WHILE_RUNNING};
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use super::table::TABLES;
 use super::value::Type;
-use super::{For, SETTINGS};
+use super::{For, SETTINGS, WHILE_RUNNING};
 use std::fmt::Write;
 use tidegauge_agent::probes::{PROBES, ProbeEntry};
 
@@ -31,10 +31,16 @@ Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a num
 or `GB`. Lists are separated by commas on the command line and in the environment, URLs by spaces; flags of lists may be
 repeated. `-v` says more and may be repeated; `TIDEGAUGE_LOG` takes a filter for single modules, such as
 `tidegauge_sink=debug`.
+
+On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they run, agents take up WHILE_RUNNING; other
+settings that differ are named in the log and wait for a restart. A file that cannot be used changes nothing. There is no
+`reload` command, as no file has the program's id: say `systemctl reload` where the unit has
+`ExecReload=kill -HUP $MAINPID`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
 ";
 
 fn page() -> String {
-    let mut page = HEAD.to_owned();
+    let while_running: Vec<_> = WHILE_RUNNING.iter().map(|key| format!("`{key}`")).collect();
+    let mut page = HEAD.replace("WHILE_RUNNING", &while_running.join(", "));
     let mut section = "";
     for setting in SETTINGS {
         let (own, key) = setting.key.rsplit_once('.').unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The effective values, by key.
 
 use super::file::{self, FileTable, FileValues};
+use super::table::{TABLES, TableSetting};
 use super::value::{self, Type};
 use super::{For, Place, SETTINGS, Setting, UsageError};
 use clap::{Arg, ArgAction, ArgMatches};
@@ -10,8 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The effective settings of one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    of: For,
+    flags: ArgMatches,
+    config: Option<PathBuf>,
     values: HashMap<&'static str, (Vec<String>, Place)>,
     tables: HashMap<&'static str, Vec<FileTable>>,
 }
@@ -81,12 +85,44 @@ impl Settings {
         }
         if problems.is_empty() {
             Ok(Self {
+                of,
+                flags: flags.clone(),
+                config: config.map(Path::to_owned),
                 values,
                 tables: file.tables,
             })
         } else {
             Err(UsageError(problems))
         }
+    }
+
+    /// The settings as they are now: the file is read again, flags and environment are as they were.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(crate) fn reread(&self) -> Result<Self, UsageError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        Self::resolve(self.of, &self.flags, &variable, self.config.as_deref())
+    }
+
+    /// The keys of this command whose values are others in `other`, wherever they are said.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let of_command = |setting: &&Setting| setting.commands.contains(&self.of);
+        let keys = SETTINGS
+            .iter()
+            .filter(of_command)
+            .map(|setting| setting.key);
+        let mut found: Vec<_> = keys
+            .filter(|key| self.list(key) != other.list(key))
+            .collect();
+        let of_command = |table: &&TableSetting| table.commands.contains(&self.of);
+        let keys = TABLES.iter().filter(of_command).map(|table| table.key);
+        found.extend(keys.filter(|key| {
+            let (before, after) = (self.tables(key), other.tables(key));
+            let same = |(one, other): (&FileTable, &FileTable)| one.says_the_same(other);
+            before.len() != after.len() || !before.iter().zip(after).all(same)
+        }));
+        found
     }
 
     /// A text that must be there.
@@ -271,6 +307,31 @@ mod tests {
         ] {
             assert_eq!(settings.unwrap().list("kafka.brokers"), ["a:1", "b:2"]);
         }
+    }
+
+    #[test]
+    fn differences_are_those_of_values_not_of_places() {
+        let file = "[kafka]\ntopic = \"a\"\n[agent]\ninterval = \"3s\"\n[sink]\ngroup = \"x\"\n\
+                    [[agent.checks]]\nurl = \"http://a/\"\n";
+        let first = resolve(&["--topic", "flag"], &[], file).unwrap();
+        let moved = format!(
+            "# a comment\n\n{}",
+            file.replace("\"a\"", "\"b\"").replace("\"x\"", "\"y\"")
+        );
+        let same = resolve(&["--topic", "flag"], &[], &moved).unwrap();
+        assert_eq!(
+            first.differences(&same),
+            [""; 0],
+            "the flag goes first, and the sink's are not the agent's"
+        );
+        let other = file.replace("3s", "4s").replace("//a/", "//b/");
+        let other = resolve(&["--topic", "flag"], &[], &other).unwrap();
+        assert_eq!(
+            first.differences(&other),
+            ["agent.interval", "agent.checks"]
+        );
+        let fewer = resolve(&["--topic", "flag"], &[], "[agent]\ninterval = \"3s\"\n").unwrap();
+        assert_eq!(first.differences(&fewer), ["agent.checks"]);
     }
 
     #[test]

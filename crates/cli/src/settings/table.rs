@@ -321,8 +321,19 @@ pub(crate) struct TableSetting {
     pub(crate) what: &'static str,
     /// The keys that each needs.
     pub(crate) required: &'static [&'static str],
+    /// The commands that take them.
+    pub(crate) commands: &'static [For],
     pub(crate) keys: fn() -> Vec<TableKey>,
 }
+
+/// What an agent takes up while it runs, when it reads its files again; the rest waits for a restart.
+pub(crate) const WHILE_RUNNING: &[&str] = &[
+    "agent.check",
+    "agent.targets",
+    "agent.check_interval",
+    "agent.check_deadline",
+    "agent.checks",
+];
 
 /// All of them, in the order of the reference.
 pub(crate) const TABLES: &[TableSetting] = &[
@@ -330,18 +341,21 @@ pub(crate) const TABLES: &[TableSetting] = &[
         key: "agent.checks",
         what: "a check",
         required: &["url"],
+        commands: AGENTS,
         keys: check_keys,
     },
     TableSetting {
         key: "prometheus.targets",
         what: "a target",
         required: &["url"],
+        commands: AGENTS,
         keys: || TARGET_KEYS.to_vec(),
     },
     TableSetting {
         key: "exec.programs",
         what: "a program",
         required: &["name", "command"],
+        commands: AGENTS,
         keys: || PROGRAM_KEYS.to_vec(),
     },
 ];
@@ -446,5 +460,7 @@ mod tests {
                 setting.kind.check(default).expect(setting.key);
             }
         }
+        keys.extend(TABLES.iter().map(|table| table.key));
+        assert!(WHILE_RUNNING.iter().all(|key| keys.contains(key)));
     }
 }

@@ -18,6 +18,7 @@ mod lost_messages;
 mod network_gone;
 mod produce;
 mod program;
+mod reload;
 mod schema;
 mod security;
 mod seen_from_outside;
