@@ -135,7 +135,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("agent.check", Some("check"), Type::Urls, None, AGENTS,
         "URLs to check; may be repeated. More about a check is said in the file, as [[agent.checks]]."),
     row("agent.targets", Some("targets"), Type::Path, None, AGENTS,
-        "A file of targets to check: a URL a line with comments behind #, or [[checks]] where its name ends with .toml, or a list where it ends with .json, also of Prometheus' file_sd."),
+        "A file of targets to check: a URL a line with comments behind #, or [[checks]] where its name ends with .toml, or a list where it ends with .json, .yaml or .yml, also of Prometheus' file_sd."),
     row("agent.check_interval", Some("check-interval"), Type::Duration, Some("10s"), AGENTS,
         "Time between two checks of a URL."),
     row("agent.check_deadline", Some("deadline"), Type::Duration, None, CHECKS,

@@ -1,18 +1,21 @@
 //! A file of targets: what `--targets` names. Whatever its format, its targets are tables as those of
 //! `[[agent.checks]]`, each with its place in the file.
 //!
-//! The name's ending says which format it is: `.toml` and `.json`; all others are lists of URLs.
+//! The name's ending says which format it is: `.toml`, `.json`, `.yaml` or `.yml`; all others are
+//! lists of URLs.
+
+mod node;
 
 use super::file::{self, FileTable, Reader};
 use super::table::{TABLES, TableSetting};
 use super::value::Type;
 use super::{Place, UsageError};
-use serde_json::value::RawValue;
+use node::{Node, Problem, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::de::DeTable;
 
-/// The key of the tables, in both formats that have keys.
+/// The key of the tables, in the formats that have keys.
 const KEY: &str = "checks";
 /// Labels that Prometheus keeps for itself begin so; they are no tags there either.
 const INTERNAL_LABEL: &str = "__";
@@ -45,7 +48,8 @@ fn parse(path: &str, text: &str, ending: Option<&str>) -> Result<Vec<FileTable>,
     let mut problems = Vec::new();
     let found = match ending {
         Some("toml") => targets.toml(&mut problems),
-        Some("json") => targets.json(&mut problems),
+        Some("json") => targets.nodes(Node::from_json(&targets.reader), &mut problems),
+        Some("yaml" | "yml") => targets.nodes(Node::from_yaml(text), &mut problems),
         _ => targets.list(&mut problems),
     };
     if problems.is_empty() {
@@ -60,7 +64,7 @@ struct Targets<'a> {
     known: TableSetting,
 }
 
-impl<'a> Targets<'a> {
+impl Targets<'_> {
     /// One URL a line; `#` begins a comment where no URL goes on.
     fn list(&self, problems: &mut Vec<String>) -> Vec<FileTable> {
         let mut found = Vec::new();
@@ -102,17 +106,24 @@ impl<'a> Targets<'a> {
 
     /// A list of URLs, of checks with their keys, or of Prometheus' groups of targets with labels; or
     /// an object that has the list.
-    fn json(&self, problems: &mut Vec<String>) -> Vec<FileTable> {
-        let text = self.reader.text;
-        let checks = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
-            .ok()
-            .filter(|object| object.len() == 1)
-            .and_then(|mut object| object.remove(KEY));
-        let items = match checks {
-            Some(checks) => serde_json::from_str::<Vec<&RawValue>>(checks.get())
-                .map_err(|_| (self.line_of(checks), "a list is missing".to_owned())),
-            None => serde_json::from_str(text).map_err(|error| (error.line(), error.to_string())),
-        };
+    fn nodes(&self, root: Result<Node, Problem>, problems: &mut Vec<String>) -> Vec<FileTable> {
+        let items = root.and_then(|root| match root.value {
+            Value::Null => Ok(Vec::new()),
+            Value::List(items) => Ok(items),
+            Value::Object(mut object) if object.len() == 1 && object.contains_key(KEY) => {
+                match object.remove(KEY) {
+                    Some(Node {
+                        value: Value::List(items),
+                        ..
+                    }) => Ok(items),
+                    other => {
+                        let line = other.map_or(root.line, |other| other.line);
+                        Err((line, "a list is missing".to_owned()))
+                    }
+                }
+            }
+            _ => Err((root.line, "this is none".to_owned())),
+        });
         let items = match items {
             Ok(items) => items,
             Err((line, error)) => {
@@ -124,46 +135,38 @@ impl<'a> Targets<'a> {
             }
         };
         let mut found = Vec::new();
-        for item in items {
-            self.item(item, &mut found, problems);
+        for item in &items {
+            let place = self.reader.at_line(item.line);
+            match &item.value {
+                Value::Text(url) => found.push(target(url, &place)),
+                Value::Object(object) => match object.get("targets") {
+                    Some(urls) => self.group(object, urls, &mut found, problems),
+                    None => found.push(self.check(object, place, problems)),
+                },
+                _ => problems.push(format!(
+                    "{place}: expected a URL, or an object with `url` or `targets`"
+                )),
+            }
         }
         found
-    }
-
-    fn item(&self, item: &'a RawValue, found: &mut Vec<FileTable>, problems: &mut Vec<String>) {
-        let place = self.reader.at_line(self.line_of(item));
-        if let Ok(url) = serde_json::from_str::<String>(item.get()) {
-            found.push(target(&url, &place));
-            return;
-        }
-        let Ok(object) = serde_json::from_str::<BTreeMap<String, &'a RawValue>>(item.get()) else {
-            problems.push(format!(
-                "{place}: expected a URL, or an object with `url` or `targets`"
-            ));
-            return;
-        };
-        match object.get("targets") {
-            Some(urls) => self.group(&object, urls, found, problems),
-            None => found.push(self.check(&object, place, problems)),
-        }
     }
 
     /// A check with the keys of `[[agent.checks]]`.
     fn check(
         &self,
-        object: &BTreeMap<String, &'a RawValue>,
+        object: &BTreeMap<String, Node>,
         place: Place,
         problems: &mut Vec<String>,
     ) -> FileTable {
         let mut read = FileTable::default();
         let keys = (self.known.keys)();
-        for (key, value) in object {
-            let place = self.reader.at_line(self.line_of(value));
+        for (key, node) in object {
+            let place = self.reader.at_line(node.line);
             let Some(known) = keys.iter().find(|known| known.key == key) else {
                 problems.push(file::unknown(&place, key, &self.known));
                 continue;
             };
-            match texts(value, known.kind).and_then(|texts| file::checked(texts, known.kind)) {
+            match texts(node, known.kind).and_then(|texts| file::checked(texts, known.kind)) {
                 Ok(texts) => {
                     read.values.insert(known.key, (texts, place));
                 }
@@ -178,12 +181,12 @@ impl<'a> Targets<'a> {
     /// Targets with labels, as Prometheus' `file_sd` has them.
     fn group(
         &self,
-        object: &BTreeMap<String, &'a RawValue>,
-        urls: &'a RawValue,
+        object: &BTreeMap<String, Node>,
+        urls: &Node,
         found: &mut Vec<FileTable>,
         problems: &mut Vec<String>,
     ) {
-        let place = self.reader.at_line(self.line_of(urls));
+        let place = self.reader.at_line(urls.line);
         if let Some(key) = object
             .keys()
             .find(|key| *key != "targets" && *key != "labels")
@@ -194,7 +197,7 @@ impl<'a> Targets<'a> {
         }
         let labels = object.get("labels").map(|labels| {
             let texts = texts(labels, Type::Pairs).and_then(|all| file::checked(all, Type::Pairs));
-            (texts, self.reader.at_line(self.line_of(labels)))
+            (texts, self.reader.at_line(labels.line))
         });
         let labels = match labels {
             None => None,
@@ -207,28 +210,21 @@ impl<'a> Targets<'a> {
                 None
             }
         };
-        let Ok(urls) = serde_json::from_str::<Vec<&'a RawValue>>(urls.get()) else {
+        let Value::List(urls) = &urls.value else {
             problems.push(format!("{place}: targets: expected a list of URLs"));
             return;
         };
         for url in urls {
-            let place = self.reader.at_line(self.line_of(url));
-            let Ok(url) = serde_json::from_str::<String>(url.get()) else {
+            let place = self.reader.at_line(url.line);
+            let Value::Text(url) = &url.value else {
                 problems.push(format!("{place}: targets: expected a URL as a text"));
                 continue;
             };
-            let mut made = target(&url, &place);
+            let mut made = target(url, &place);
             made.values
                 .extend(labels.clone().map(|labels| ("labels", labels)));
             found.push(made);
         }
-    }
-
-    /// The line of a part of the text.
-    fn line_of(&self, part: &RawValue) -> usize {
-        let start = self.reader.text.as_ptr() as usize;
-        self.reader
-            .line((part.get().as_ptr() as usize).saturating_sub(start))
     }
 }
 
@@ -239,18 +235,14 @@ fn target(url: &str, place: &Place) -> FileTable {
     }
 }
 
-/// The texts of a value of JSON.
-fn texts(value: &RawValue, kind: Type) -> Result<Vec<String>, String> {
-    use serde_json::Value;
-    let scalar = |value: &Value| match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Bool(truth) => Ok(truth.to_string()),
+/// The texts of a value, for a setting of this type.
+fn texts(node: &Node, kind: Type) -> Result<Vec<String>, String> {
+    let scalar = |node: &Node| match &node.value {
+        Value::Text(text) | Value::Bare(text) => Ok(text.clone()),
         _ => Err("expected a text, a number, true or false".to_owned()),
     };
-    let value = serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
-    match &value {
-        Value::Array(items) if matches!(kind, Type::List | Type::Urls) => {
+    match &node.value {
+        Value::List(items) if matches!(kind, Type::List | Type::Urls) => {
             items.iter().map(scalar).collect()
         }
         Value::Object(pairs) if kind == Type::Pairs => pairs
@@ -258,7 +250,7 @@ fn texts(value: &RawValue, kind: Type) -> Result<Vec<String>, String> {
             .map(|(name, text)| Ok(format!("{name}={}", scalar(text)?)))
             .collect(),
         _ if kind == Type::Pairs => Err("expected an object, as {\"name\": \"text\"}".to_owned()),
-        other => Ok(vec![scalar(other)?]),
+        _ => Ok(vec![scalar(node)?]),
     }
 }
 
@@ -316,6 +308,72 @@ mod tests {
             assert_eq!(found[1].text("interval"), Some("5s"));
             assert_eq!(found[3].list("labels"), ["place=x"]);
             assert_eq!(found[3].place("url").to_string(), "t.json:3");
+        }
+    }
+
+    #[test]
+    fn yaml_has_the_same_shapes() {
+        let text = "# ours\n- http://a/\n- url: http://b/\n  interval: 5s\n  attempts: 2\n  tls: true\n\
+                    - targets:\n    - http://c/\n    - 'http://d/'\n  labels:\n    place: x\n    floor: 7\n    __meta: y\n";
+        let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
+        for (text, more) in [
+            (text.to_owned(), 0),
+            (format!("---\nchecks:\n{indented}"), 2),
+        ] {
+            let found = parse("t.yaml", &text, Some("yaml")).unwrap();
+            assert_eq!(
+                urls(&found),
+                ["http://a/", "http://b/", "http://c/", "http://d/"]
+            );
+            assert_eq!(found[1].text("attempts"), Some("2"));
+            assert_eq!(found[1].text("tls"), Some("true"));
+            assert_eq!(found[3].list("labels"), ["floor=7", "place=x"]);
+            let line = 9 + more;
+            assert_eq!(found[3].place("url").to_string(), format!("t.yaml:{line}"));
+        }
+        assert_eq!(
+            parse("t.yml", "# none yet\n", Some("yml")).unwrap().len(),
+            0
+        );
+        let json = r#"[{"targets": ["http://c/"], "labels": {"place": "x"}}]"#;
+        assert_eq!(
+            urls(&parse("t.yml", json, Some("yml")).unwrap()),
+            ["http://c/"]
+        );
+    }
+
+    #[test]
+    fn problems_of_yaml_have_their_lines() {
+        let text = "- url: http://a/\n  interval: 5\n- name: x\n- 7\n- targets: [1]\n  label: {}\n\
+                    - url: http://a/\n  urll: 1\n- url: http://b/\n  labels: [x]\n";
+        let all = parse("t.yaml", text, Some("yaml")).unwrap_err().to_string();
+        for expected in [
+            "t.yaml:2: interval: `5`: expected a duration",
+            "t.yaml:3: a check needs a `url`",
+            "t.yaml:4: expected a URL, or an object",
+            "t.yaml:5: unknown key `label` beside `targets`",
+            "t.yaml:5: targets: expected a URL as a text",
+            "t.yaml:8: unknown key `urll` of a check",
+            "t.yaml:10: labels: expected an object",
+        ] {
+            assert!(all.contains(expected), "{expected} is not in\n{all}");
+        }
+        let deep = "[".repeat(100);
+        for (text, expected) in [
+            ("- a\n- b: [\n", "t.yaml:3: "),
+            ("a: b: c\n", "t.yaml:1: "),
+            (
+                "- &x http://a/\n- *x\n",
+                "t.yaml:1: expected a list, as [\"URL\"], [{\"url\": \"URL\"}] or [{\"targets\": [\"URL\"]}]: anchors and aliases",
+            ),
+            ("- a\n---\n- b\n", "one document"),
+            ("- url: a\n  url: b\n", "t.yaml:2: "),
+            ("checks: 7\n", "t.yaml:1: expected a list"),
+            ("http://a/\n", "this is none"),
+            (deep.as_str(), "t.yaml:1: "),
+        ] {
+            let all = parse("t.yaml", text, Some("yaml")).unwrap_err().to_string();
+            assert!(all.contains(expected), "{expected} is not in\n{all}");
         }
     }
 
