@@ -1,6 +1,6 @@
 //! From settings to what the agent needs: roots, identity, collectors, checks, spool.
 
-use crate::settings::{FileTable, Place, Settings, UsageError, targets, value};
+use crate::settings::{FileTable, Place, Settings, UsageError, did_you_mean, targets, value};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -75,8 +75,9 @@ pub(super) fn collectors(settings: &Settings) -> Result<Vec<&'static CollectorEn
                 let known: Vec<&str> = COLLECTORS.iter().map(|entry| entry.name).collect();
                 let place = settings.place("agent.collectors");
                 problems.push(format!(
-                    "{place}: there is no collector `{name}`; there are {}",
-                    known.join(", ")
+                    "{place}: there is no collector `{name}`, there are {}{}",
+                    known.join(", "),
+                    did_you_mean(name, known.iter().copied())
                 ));
             }
         }
@@ -199,8 +200,20 @@ pub(super) async fn emptied(spool: &Spool, deadline: Duration) {
 
 /// All checks that are asked for, in the configuration and in the file of targets.
 pub(super) fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageError> {
-    let mut checks = Vec::new();
     let mut problems = Vec::new();
+    let checks = sound_checks(settings, &mut problems);
+    match problems.is_empty() {
+        true => Ok(checks.into_iter().map(|(check, _)| check).collect()),
+        false => Err(UsageError(problems)),
+    }
+}
+
+/// Those of them that are sound, with their places, and what is wrong with the others.
+pub(super) fn sound_checks(
+    settings: &Settings,
+    problems: &mut Vec<String>,
+) -> Vec<(CheckSettings, Place)> {
+    let mut checks = Vec::new();
     let mut places = HashMap::new();
     let place = settings.place("agent.check");
     let urls = settings
@@ -208,7 +221,11 @@ pub(super) fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageErr
         .iter()
         .map(|url| (check(settings, url, &place), place.clone()));
     let listed = settings.path("agent.targets");
-    let listed = listed.map_or(Ok(Vec::new()), |path| targets::read(&path))?;
+    let listed = listed.map_or(Ok(Vec::new()), |path| targets::read(&path));
+    let listed = listed.unwrap_or_else(|UsageError(more)| {
+        problems.extend(more);
+        Vec::new()
+    });
     let tables = settings.tables("agent.checks").iter().chain(&listed);
     for (made, place) in
         urls.chain(tables.map(|table| (check_of_table(settings, table), table.place("name"))))
@@ -216,8 +233,8 @@ pub(super) fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageErr
         match made {
             Ok(check) => match places.entry(check.name().to_owned()) {
                 Entry::Vacant(first) => {
-                    first.insert(place);
-                    checks.push(check);
+                    first.insert(place.clone());
+                    checks.push((check, place));
                 }
                 Entry::Occupied(first) => problems.push(format!(
                     "{place}: the check {:?} is already there, at {}; give one another name, or leave it out",
@@ -228,11 +245,7 @@ pub(super) fn checks(settings: &Settings) -> Result<Vec<CheckSettings>, UsageErr
             Err(UsageError(more)) => problems.extend(more),
         }
     }
-    if problems.is_empty() {
-        Ok(checks)
-    } else {
-        Err(UsageError(problems))
-    }
+    checks
 }
 
 /// A check of a URL with what the settings say for all checks.
@@ -306,7 +319,8 @@ fn check_of_table(settings: &Settings, table: &FileTable) -> Result<CheckSetting
     Ok(made)
 }
 
-fn labels(settings: &Settings) -> Result<Tags, UsageError> {
+/// The labels of the host.
+pub(super) fn labels(settings: &Settings) -> Result<Tags, UsageError> {
     let place = settings.place("agent.labels");
     tags(settings.list("agent.labels"), "agent.labels", &place)
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod collect;
+mod config;
 #[cfg(feature = "stores")]
 mod dashboard;
 #[cfg(feature = "stores")]
@@ -94,6 +95,13 @@ const COMMANDS: &[Entry] = &[
         shape: doctor::shape,
         run: doctor::run,
     },
+    Entry {
+        of: For::Config,
+        name: "config",
+        about: "Check the settings, show what is in effect, print a schema or an example",
+        shape: config::shape,
+        run: config::run,
+    },
     #[cfg(feature = "stores")]
     Entry {
         of: For::Query,
@@ -167,7 +175,11 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         .cloned()
         .or_else(|| variable("TIDEGAUGE_CONFIG"));
     let config = config.map(PathBuf::from);
-    let settings = Settings::resolve(entry.of, innermost, &variable, config.as_deref())?;
+    let settings = match entry.of {
+        // It tells the problems itself, with others.
+        For::Config => Settings::with_problems(entry.of, innermost, &variable, config.as_deref()),
+        of => Settings::resolve(of, innermost, &variable, config.as_deref())?,
+    };
     crate::logging::begin(
         innermost.get_count("verbose"),
         settings.text("log.format") == Some("json"),

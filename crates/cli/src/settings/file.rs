@@ -1,6 +1,7 @@
 //! The configuration file: TOML, read with the place of every key.
 
 use super::Place;
+use super::nearest::did_you_mean;
 use super::table::{SETTINGS, TABLES, TableSetting, setting};
 use super::value::{self, Type};
 use std::collections::{BTreeMap, HashMap};
@@ -208,6 +209,7 @@ impl<'a> Reader<'a> {
                 ..FileTable::default()
             };
             let known_keys = (known.keys)();
+            let problems_before = problems.len();
             for (key, value) in table {
                 let place = self.place(key);
                 let Some(key) = known_keys.iter().find(|known| known.key == key.get_ref()) else {
@@ -222,7 +224,9 @@ impl<'a> Reader<'a> {
                 }
             }
             need(known, &read, &place, problems);
-            found.push(read);
+            if problems.len() == problems_before {
+                found.push(read);
+            }
         }
         found
     }
@@ -230,11 +234,12 @@ impl<'a> Reader<'a> {
 
 /// A key that tables of this kind do not have.
 pub(super) fn unknown(place: &Place, key: &str, known: &TableSetting) -> String {
-    let keys = (known.keys)();
-    let keys = keys.iter().map(|k| format!("{} ({})", k.key, k.help));
-    let keys: Vec<String> = keys.collect();
-    let (what, keys) = (known.what, keys.join(" "));
-    format!("{place}: unknown key `{key}` of {what}; there are: {keys}")
+    let keys: Vec<_> = (known.keys)().iter().map(|known| known.key).collect();
+    let mut hint = did_you_mean(key, keys.iter().copied());
+    if hint.is_empty() {
+        hint = format!("; there are {}", keys.join(", "));
+    }
+    format!("{place}: unknown key `{key}` of {}{hint}", known.what)
 }
 
 /// Asks for the keys that a table needs.
@@ -304,38 +309,12 @@ fn scalar(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-/// A hint at the key that was probably meant.
+/// A hint at the section or the key that was probably meant.
 fn nearest(key: &str) -> String {
-    let sections = SETTINGS
-        .iter()
-        .filter_map(|setting| setting.key.split('.').next());
-    let best = SETTINGS
-        .iter()
-        .map(|setting| setting.key)
-        .chain(sections)
-        .map(|known| (distance(key, known), known))
-        .min();
-    match best {
-        Some((far, known)) if far <= 3.max(key.len() / 3) => format!("; did you mean `{known}`?"),
-        _ => String::new(),
-    }
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let cost = (diagonal + usize::from(from != to))
-                .min(row[j] + 1)
-                .min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = cost;
-        }
-    }
-    row[b.len()]
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let sections = keys.clone().filter_map(|key| key.split('.').next());
+    let tables = TABLES.iter().map(|table| table.key);
+    did_you_mean(key, keys.chain(sections).chain(tables))
 }
 
 #[cfg(test)]

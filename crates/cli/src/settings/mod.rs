@@ -3,17 +3,24 @@
 //! All errors are collected and reported together, each with its place; a bad value is refused,
 //! never repaired. Nothing here touches the network.
 
+mod example;
 mod file;
+mod nearest;
 #[cfg(test)]
 mod reference;
 mod resolved;
+mod schema;
 pub(crate) mod table;
 pub(crate) mod targets;
 pub(crate) mod value;
 
+pub(crate) use example::example;
 pub(crate) use file::FileTable;
-pub(crate) use resolved::{Settings, with_flags};
-pub(crate) use table::{For, SETTINGS, Setting, WHILE_RUNNING};
+pub(crate) use nearest::did_you_mean;
+pub(crate) use resolved::{Settings, in_effect, with_flags};
+pub(crate) use schema::schema;
+pub(crate) use table::{For, SETTINGS, Setting, TABLES, WHILE_RUNNING};
+pub(crate) use value::Type;
 
 use std::fmt;
 

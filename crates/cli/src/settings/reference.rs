@@ -32,6 +32,10 @@ or `GB`. Lists are separated by commas on the command line and in the environmen
 repeated. `-v` says more and may be repeated; `TIDEGAUGE_LOG` takes a filter for single modules, such as
 `tidegauge_sink=debug`.
 
+`tidegauge config check` says all that is wrong with a file at once, without a connection, and has exit status 2 then; `config show` prints
+what is in effect and where each value comes from, without secrets, as a table, JSON or TOML; `config schema` prints a JSON Schema
+for editors; `config example` prints [config/example.toml](../config/example.toml), a file with every setting.
+
 On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they run, agents take up WHILE_RUNNING; other
 settings that differ are named in the log and wait for a restart. A file that cannot be used changes nothing. There is no
 `reload` command, as no file has the program's id: say `systemctl reload` where the unit has
@@ -112,6 +116,7 @@ const fn name(of: For) -> &'static str {
         For::Dashboard => "dashboard",
         For::Store => "store",
         For::DeadLetters => "dead-letters",
+        For::Config => "config",
     }
 }
 

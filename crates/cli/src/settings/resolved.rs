@@ -18,14 +18,12 @@ pub(crate) struct Settings {
     config: Option<PathBuf>,
     values: HashMap<&'static str, (Vec<String>, Place)>,
     tables: HashMap<&'static str, Vec<FileTable>>,
+    problems: Vec<String>,
 }
 
 /// Adds the settings' flags that a command takes.
 pub(crate) fn with_flags(mut command: clap::Command, of: For) -> clap::Command {
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| setting.commands.contains(&of))
-    {
+    for setting in SETTINGS.iter().filter(|setting| setting.is_for(of)) {
         let Some(flag) = setting.flag else { continue };
         let mut help = setting.help.trim_end_matches('.').to_owned();
         if let Some(default) = setting.default {
@@ -54,11 +52,25 @@ impl Settings {
         environment: &dyn Fn(&str) -> Option<String>,
         config: Option<&Path>,
     ) -> Result<Self, UsageError> {
+        let settings = Self::with_problems(of, flags, environment, config);
+        match settings.problems.is_empty() {
+            true => Ok(settings),
+            false => Err(UsageError(settings.problems)),
+        }
+    }
+
+    /// The same for `config`: those that are sound, and the problems of the others.
+    pub(crate) fn with_problems(
+        of: For,
+        flags: &ArgMatches,
+        environment: &dyn Fn(&str) -> Option<String>,
+        config: Option<&Path>,
+    ) -> Self {
         let mut problems = Vec::new();
         let file = config.map_or_else(FileValues::default, |path| file::read(path, &mut problems));
         let mut values = HashMap::new();
         for setting in SETTINGS {
-            let taken = setting.commands.contains(&of);
+            let taken = setting.is_for(of);
             let found = (taken.then(|| from_flag(setting, flags)).flatten())
                 .or_else(|| from_variable(setting, environment, &mut problems))
                 .or_else(|| file.values.get(setting.key).cloned())
@@ -70,30 +82,26 @@ impl Settings {
             let Some((texts, place)) = found else {
                 continue;
             };
-            let texts = split(setting.kind, &texts);
-            for text in &texts {
-                if let Err(problem) = setting.kind.check(text) {
-                    let shown = if setting.kind == Type::Secret {
-                        "***"
-                    } else {
-                        text
-                    };
-                    problems.push(format!("{place}: {}: `{shown}`: {problem}", setting.key));
+            match file::checked(split(setting.kind, &texts), setting.kind) {
+                Ok(texts) => {
+                    values.insert(setting.key, (texts, place));
                 }
+                Err(problem) => problems.push(format!("{place}: {}: {problem}", setting.key)),
             }
-            values.insert(setting.key, (texts, place));
         }
-        if problems.is_empty() {
-            Ok(Self {
-                of,
-                flags: flags.clone(),
-                config: config.map(Path::to_owned),
-                values,
-                tables: file.tables,
-            })
-        } else {
-            Err(UsageError(problems))
+        Self {
+            of,
+            flags: flags.clone(),
+            config: config.map(Path::to_owned),
+            values,
+            tables: file.tables,
+            problems,
         }
+    }
+
+    /// What is wrong with them; nothing unless they are those of `config`.
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// The settings as they are now: the file is read again, flags and environment are as they were.
@@ -107,7 +115,7 @@ impl Settings {
 
     /// The keys of this command whose values are others in `other`, wherever they are said.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let of_command = |setting: &&Setting| setting.commands.contains(&self.of);
+        let of_command = |setting: &&Setting| setting.is_for(self.of);
         let keys = SETTINGS
             .iter()
             .filter(of_command)
@@ -204,6 +212,14 @@ impl Settings {
     pub(crate) fn address(&self, key: &str) -> Option<SocketAddr> {
         self.text(key).and_then(|text| value::address(text).ok())
     }
+}
+
+/// The settings that have a value, in the order of the reference, and where each comes from.
+pub(crate) fn in_effect(settings: &Settings) -> impl Iterator<Item = (&'static Setting, &Place)> {
+    SETTINGS.iter().filter_map(|setting| {
+        let (_, place) = settings.values.get(setting.key)?;
+        Some((setting, place))
+    })
 }
 
 fn from_flag(setting: &Setting, flags: &ArgMatches) -> Option<(Vec<String>, Place)> {

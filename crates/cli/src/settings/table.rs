@@ -21,6 +21,8 @@ pub(crate) enum For {
     Dashboard,
     Store,
     DeadLetters,
+    /// `config`, which takes all settings, as it tells what they are for all commands.
+    Config,
 }
 
 /// One setting.
@@ -41,6 +43,11 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Whether a command takes it.
+    pub(crate) fn is_for(&self, of: For) -> bool {
+        of == For::Config || self.commands.contains(&of)
+    }
+
     /// The environment variable.
     pub(crate) fn variable(&self) -> String {
         format!("TIDEGAUGE_{}", self.key.replace('.', "_").to_uppercase())

@@ -1,5 +1,6 @@
 //! The types of settings: from text, with errors that say what is expected.
 
+use super::nearest::did_you_mean;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -73,7 +74,10 @@ impl Type {
             Self::Pairs => pair(text).map(|_| ()),
             Self::Address => address(text).map(|_| ()),
             Self::Choice(words) if words.contains(&text) => Ok(()),
-            Self::Choice(words) => Err(format!("expected one of {}", words.join(", "))),
+            Self::Choice(words) => {
+                let hint = did_you_mean(text, words.iter().copied());
+                Err(format!("expected one of {}{hint}", words.join(", ")))
+            }
         }
     }
 }

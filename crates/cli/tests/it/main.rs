@@ -9,6 +9,7 @@
 
 mod bad_messages;
 mod command_line;
+mod config_command;
 mod crashes;
 mod dead_letters;
 mod doctor;

@@ -1,0 +1,120 @@
+//! `tidegauge config`: whether the settings are sound, what is in effect and where it comes from,
+//! and what there is to set. It makes no connection and changes nothing.
+
+mod show;
+
+use crate::settings::{Place, Settings, UsageError, example, schema};
+use clap::{Arg, ArgMatches, Command};
+use std::process::ExitCode;
+use tidegauge_agent::probes::{Check, CheckSettings, ProbeContext};
+
+pub(super) fn shape(command: Command) -> Command {
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("WORD")
+        .value_parser(["table", "json", "toml"])
+        .default_value("table")
+        .help("How they are printed");
+    command
+        .subcommand_required(true)
+        .subcommand(Command::new("check").about(
+            "Check the settings as far as it goes without a connection, and say all that is wrong; exit status 2 if anything is",
+        ))
+        .subcommand(
+            Command::new("show")
+                .about("Print the settings that are in effect and where each comes from, secrets masked")
+                .arg(format),
+        )
+        .subcommand(Command::new("schema").about("Print a JSON Schema of the configuration file"))
+        .subcommand(Command::new("example").about("Print a configuration file with every setting, its default and its meaning"))
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match matches.subcommand() {
+        Some(("check", _)) => {
+            let problems = problems(settings);
+            if !problems.is_empty() {
+                return Err(UsageError(problems).into());
+            }
+            println!("the settings are sound");
+        }
+        Some(("show", matches)) => {
+            if !settings.problems().is_empty() {
+                return Err(UsageError(settings.problems().to_vec()).into());
+            }
+            let format = matches.get_one::<String>("format").map(String::as_str);
+            print!("{}", show::page(settings, format.unwrap_or("table"))?);
+        }
+        Some(("schema", _)) => println!("{:#}", schema()),
+        Some(("example", _)) => print!("{}", example()),
+        _ => unreachable!("clap asks for a subcommand"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All that is wrong: first what stands in files, line by line.
+fn problems(settings: &Settings) -> Vec<String> {
+    let mut problems = settings.problems().to_vec();
+    problems.extend(unusable(settings));
+    let place = |problem: &String| {
+        let mut parts = problem.splitn(3, ':');
+        let path = parts.next().unwrap_or_default().to_owned();
+        let line = parts.next().and_then(|line| line.parse::<usize>().ok());
+        line.map_or((true, String::new(), 0), |line| (false, path, line))
+    };
+    problems.sort_by_cached_key(place);
+    problems.dedup();
+    problems
+}
+
+/// What the commands would refuse of values that are sound by themselves. What is not said at all
+/// is left to the command that needs it.
+fn unusable(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    let checks = super::host::sound_checks(settings, &mut problems);
+    unreadable(checks, &mut problems);
+    let mut look = |tried: Result<(), UsageError>| {
+        if let Err(UsageError(more)) = tried {
+            problems.extend(more);
+        }
+    };
+    look(super::host::collectors(settings).map(drop));
+    look(super::host::labels(settings).map(drop));
+    look(super::listeners::listeners(settings).map(drop));
+    look(super::kafka::encoding(settings).map(drop));
+    let of_kafka = ["kafka.tls", "kafka.sasl", "kafka.properties"];
+    if of_kafka.iter().any(|section| settings.is_said(section))
+        || settings.text("kafka.brokers").is_some()
+    {
+        look(super::kafka::kafka(settings).map(drop));
+    }
+    #[cfg(feature = "stores")]
+    {
+        look(super::sink::sink_settings(settings).map(drop));
+        look(super::upkeep::upkeep_settings(settings, None).map(drop));
+        if let Some(url) = settings.text("store.url")
+            && let Err(error) = tidegauge_store::StoreUrl::parse(url)
+        {
+            let place = settings.place("store.url");
+            look(Err(UsageError::one(format!("{place}: store.url: {error}"))));
+        }
+    }
+    problems
+}
+
+/// Reads the files that checks name.
+fn unreadable(checks: Vec<(CheckSettings, Place)>, problems: &mut Vec<String>) {
+    let context = ProbeContext::new();
+    for (check, place) in checks {
+        let name = check.name().to_owned();
+        if let Err(error) = Check::new(check, &context) {
+            let error = anyhow::Error::new(error);
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+            problems.push(format!(
+                "{place}: the check {name:?}: {}",
+                causes.join(": ")
+            ));
+        }
+    }
+}
