@@ -96,6 +96,41 @@ impl StoreUrl {
         entry(&url).map(|_| url)
     }
 
+    /// The same URL with the password of its user, which came from elsewhere.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] when it names no user, or has a password of its own.
+    pub fn with_password(&self, password: &str) -> Result<Self, StoreError> {
+        let refused = |why| {
+            let doing = format!("putting the password into the store's URL {self}");
+            Err(StoreError::new(doing, ErrorClass::Usage).caused_by(why))
+        };
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return refused("a database in a file has no password");
+        };
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        match rest
+            .split_once('?')
+            .map_or(rest, |(rest, _)| rest)
+            .rsplit_once('@')
+        {
+            None | Some(("", _)) => refused("it names no user, as in user@host"),
+            Some((user, _)) if user.contains(':') => {
+                refused("it has a password already: take one of them")
+            }
+            _ if query.split('&').any(|part| part.starts_with("password=")) => {
+                refused("it has a password already: take one of them")
+            }
+            Some((user, _)) => {
+                let after = &rest[user.len()..];
+                Ok(Self(format!(
+                    "{scheme}://{user}:{}{after}",
+                    percent_encoded(password)
+                )))
+            }
+        }
+    }
+
     /// The whole text, password and all: for drivers only.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -107,6 +142,20 @@ impl StoreUrl {
     pub fn rest(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, rest)| rest)
     }
+}
+
+/// A text with all but letters, digits and `-._~` as `%XX` (RFC 3986, section 2).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 impl fmt::Display for StoreUrl {
@@ -196,6 +245,34 @@ mod tests {
             let url = StoreUrl::parse(text).expect("known scheme");
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("s3c"));
+        }
+    }
+
+    #[test]
+    fn a_password_from_elsewhere_goes_behind_the_user() {
+        let with = |text: &str| {
+            StoreUrl::parse(text)
+                .expect("known scheme")
+                .with_password("a@b:/%é ")
+        };
+        for (text, expected) in [
+            (
+                "postgres://me@db:5432/x?sslmode=disable",
+                "postgres://me:a%40b%3A%2F%25%C3%A9%20@db:5432/x?sslmode=disable",
+            ),
+            ("mysql://me@db/x", "mysql://me:a%40b%3A%2F%25%C3%A9%20@db/x"),
+        ] {
+            assert_eq!(with(text).expect("a user").expose(), expected);
+        }
+        for text in [
+            "postgres://db/x",
+            "postgres://me:s3c@db/x",
+            "postgres://me@db/x?password=s3c",
+            "sqlite:x",
+        ] {
+            let error = with(text).expect_err("refused");
+            assert_eq!(error.class(), ErrorClass::Usage);
+            assert!(!format!("{error} {error:?}").contains("s3c"), "{error}");
         }
     }
 

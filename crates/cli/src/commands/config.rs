@@ -93,12 +93,7 @@ fn unusable(settings: &Settings) -> Vec<String> {
     {
         look(super::sink::sink_settings(settings).map(drop));
         look(super::upkeep::upkeep_settings(settings, None).map(drop));
-        if let Some(url) = settings.text("store.url")
-            && let Err(error) = tidegauge_store::StoreUrl::parse(url)
-        {
-            let place = settings.place("store.url");
-            look(Err(UsageError::one(format!("{place}: store.url: {error}"))));
-        }
+        look(super::store::named(settings).map(drop));
     }
     problems
 }

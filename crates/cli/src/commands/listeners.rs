@@ -76,7 +76,7 @@ fn influx(settings: &Settings) -> Result<Option<InfluxSettings>, UsageError> {
     };
     Ok(Some(InfluxSettings {
         address,
-        token: settings.text("influx.token").map(Token::new),
+        token: token(settings, "influx.token")?,
         prefix: prefix(settings, "influx.prefix")?,
         allow_insecure: settings.flag("influx.allow_insecure"),
     }))
@@ -86,12 +86,18 @@ fn otlp(settings: &Settings) -> Result<Option<OtlpSettings>, UsageError> {
     let otlp = OtlpSettings {
         http: settings.address("otlp.listen"),
         grpc: settings.address("otlp.listen_grpc"),
-        token: settings.text("otlp.token").map(Token::new),
+        token: token(settings, "otlp.token")?,
         prefix: prefix(settings, "otlp.prefix")?,
         allow_insecure: settings.flag("otlp.allow_insecure"),
     };
     let listens = otlp.http.is_some() || otlp.grpc.is_some();
     Ok(listens.then_some(otlp))
+}
+
+/// What senders must know.
+fn token(settings: &Settings, key: &str) -> Result<Option<Token>, UsageError> {
+    let token = super::secrets::secret(settings, key)?;
+    Ok(token.as_deref().map(Token::new))
 }
 
 fn textfile(settings: &Settings) -> Result<Option<TextfileSettings>, UsageError> {

@@ -1,4 +1,4 @@
-//! Passwords: as a value of the environment or the file, from a file, or from a command.
+//! Passwords and tokens: as a value of the environment or the file, from a file, or from a command.
 //!
 //! Never as a flag, as other users of the machine see command lines; never in a text (D13).
 
@@ -35,10 +35,10 @@ pub(super) fn secret(settings: &Settings, key: &str) -> Result<Option<String>, U
     };
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
-        return Err(refused("the password is empty".to_owned()));
+        return Err(refused("the secret is empty".to_owned()));
     }
     if text.contains(['\n', '\0']) {
-        return Err(refused("a password is one line".to_owned()));
+        return Err(refused("a secret is one line".to_owned()));
     }
     Ok(Some(text.to_owned()))
 }

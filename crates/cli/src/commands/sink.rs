@@ -23,7 +23,8 @@ pub(super) fn shape(command: Command) -> Command {
 }
 
 pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let url = StoreUrl::parse(settings.required("store.url")?)?;
+    settings.required("store.url")?;
+    let url = super::store::url(settings)?;
     let kafka = super::kafka::kafka(settings)?;
     let sink = sink_settings(settings)?;
     let upkeep = super::upkeep::upkeep_settings(settings, None)?;

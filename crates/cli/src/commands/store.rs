@@ -3,10 +3,10 @@
 mod freshness;
 mod ledger;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, UsageError};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
-use tidegauge_store::{StoreUrl, open_reader, open_store, schema_sql};
+use tidegauge_store::{StoreError, StoreUrl, open_reader, open_store, schema_sql};
 
 pub(super) fn shape(command: Command) -> Command {
     command
@@ -90,9 +90,27 @@ fn wants_json(matches: &ArgMatches) -> bool {
 
 /// The store that is named, else the one of `up`.
 pub(super) fn url(settings: &Settings) -> anyhow::Result<StoreUrl> {
-    if let Some(url) = settings.text("store.url") {
-        return Ok(StoreUrl::parse(url)?);
+    if let Some(url) = named(settings)? {
+        return Ok(url);
     }
     let path = crate::state_dir::path(settings)?.join("tidegauge.db");
     Ok(StoreUrl::parse(&format!("sqlite:{}", path.display()))?)
+}
+
+/// The store that is named, if one is, with its password.
+pub(super) fn named(settings: &Settings) -> Result<Option<StoreUrl>, UsageError> {
+    let Some(url) = settings.text("store.url") else {
+        return Ok(None);
+    };
+    let place = settings.place("store.url");
+    let refused = |error: StoreError| {
+        let cause = std::error::Error::source(&error)
+            .map_or_else(String::new, |cause| format!(": {cause}"));
+        UsageError::one(format!("{place}: store.url: {error}{cause}"))
+    };
+    let url = StoreUrl::parse(url).map_err(refused)?;
+    match super::secrets::secret(settings, "store.password")? {
+        Some(password) => url.with_password(&password).map(Some).map_err(refused),
+        None => Ok(Some(url)),
+    }
 }

@@ -21,6 +21,7 @@ mod produce;
 mod program;
 mod reload;
 mod schema;
+mod secrets;
 mod security;
 mod seen_from_outside;
 mod several_sinks;
