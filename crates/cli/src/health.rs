@@ -1,5 +1,6 @@
 //! `/metrics` (Prometheus text format) and `/healthz` for agent and sink.
 
+use crate::version;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -24,7 +25,9 @@ pub(crate) fn recorder() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)?
         .install_recorder()?;
-    metrics::gauge!("tidegauge_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let commit = version::COMMIT.unwrap_or("unknown");
+    metrics::gauge!("tidegauge_build_info", "version" => version::VERSION, "commit" => commit)
+        .set(1.0);
     Ok(handle)
 }
 

@@ -9,9 +9,11 @@ mod logging;
 mod metrics_page;
 mod progress;
 mod serve;
+mod service;
 mod settings;
 mod shutdown;
 mod state_dir;
+mod version;
 
 use settings::UsageError;
 use std::error::Error;

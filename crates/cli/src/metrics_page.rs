@@ -13,7 +13,7 @@ the reason in words. Counters begin at 0 with the program.
 A sink is not healthy while the database is away, while no broker can be reached, and when something has waited for
 longer than `sink.unhealthy_after` without a commit. Gaps that were recorded (`sink.on_lost_messages`) are told there too.
 
-`tidegauge_build_info` has the version as its label.
+`tidegauge_build_info` has the version and the commit as its labels.
 ";
 
 fn page() -> String {

@@ -1,5 +1,5 @@
 //! The project's own commands, `cargo xtask …`: check, test, bench, faults, fuzz, services,
-//! hooks, tidy, docs.
+//! package, hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -18,6 +18,7 @@ mod faults;
 mod fuzz;
 mod hooks;
 mod interrupt;
+mod package;
 mod run;
 mod services;
 mod skips;
@@ -63,6 +64,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
             Some("down") => services::down(),
             _ => services::status(),
         },
+        Some(("package", options)) => package::package(options),
         Some(("hooks", options)) => hooks::install(options.get_flag("remove")),
         Some(("fuzz", options)) => fuzz::fuzz(options),
         Some(("docs", options)) => docs::docs(options.get_flag("check")),
@@ -117,6 +119,9 @@ fn command() -> Command {
                 .subcommand(Command::new("down").about("Stop them and throw their data away"))
                 .subcommand(Command::new("status").about("Say which run")),
         )
+        .subcommand(package::shape(Command::new("package").about(
+            "Make the packages of a release in target/package: tarball, deb, rpm, SBOM, checksums",
+        )))
         .subcommand(
             Command::new("hooks")
                 .about("Install the pre-commit hook of .githooks (format, lint)")

@@ -2,7 +2,7 @@
 
 use crate::health::{self, Health};
 use crate::settings::Settings;
-use crate::{progress, serve, shutdown, state_dir};
+use crate::{progress, serve, service, shutdown, state_dir};
 use anyhow::Context;
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
@@ -68,6 +68,7 @@ async fn work(
             end.clone(),
         ));
     }
+    service::ready(cancel.clone());
     tracing::info!(host = %collect.host, agent = %collect.agent, topic = publish.topic, "agent is starting");
     tasks.push(tokio::spawn(progress::status_line(
         end.clone(),

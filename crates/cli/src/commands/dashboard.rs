@@ -1,7 +1,7 @@
 //! `tidegauge dashboard`: the page over a store.
 
 use crate::settings::Settings;
-use crate::{serve, shutdown};
+use crate::{serve, service, shutdown};
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
             "Tidegauge is live at http://{}/ over {url}",
             listener.local_addr()?
         );
+        service::ready(cancel.clone());
         let query = Query::new(reader);
         tidegauge_dashboard::serve(
             listener,

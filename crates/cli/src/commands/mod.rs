@@ -9,6 +9,7 @@ mod dashboard;
 #[cfg(feature = "stores")]
 mod dead_letters;
 mod doctor;
+mod generate;
 mod host;
 mod kafka;
 mod listeners;
@@ -28,6 +29,7 @@ mod up;
 mod upkeep;
 
 use crate::settings::{For, Settings, with_flags};
+use crate::version;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -126,12 +128,20 @@ const COMMANDS: &[Entry] = &[
         shape: dead_letters::shape,
         run: dead_letters::run,
     },
+    Entry {
+        of: For::Generate,
+        name: "generate",
+        about: "Write completions and manual pages into a folder",
+        shape: generate::shape,
+        run: generate::run,
+    },
 ];
 
 /// The whole command line.
 pub(crate) fn command_line() -> Command {
     let mut line = Command::new("tidegauge")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version::VERSION)
+        .long_version(version::long())
         .about("Host and uptime measurements over Apache Kafka into a SQL database, exactly once")
         .subcommand_required(true)
         .arg_required_else_help(true)

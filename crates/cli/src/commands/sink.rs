@@ -3,7 +3,7 @@
 use super::sink_view;
 use crate::health;
 use crate::settings::{Settings, UsageError};
-use crate::{progress, serve, shutdown};
+use crate::{progress, serve, service, shutdown};
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ async fn work(
         let router = health::router(recorder, health);
         tasks.push(serve::pages(listener, router, end.clone()));
     }
+    service::ready(cancel.clone());
     tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");
     let options = options(settings);
     let mut store = open_store(url, &options)?;

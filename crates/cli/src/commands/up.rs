@@ -1,7 +1,7 @@
 //! `tidegauge up`: agent, sink and dashboard in one process, on SQLite; needs no configuration.
 
 use crate::settings::{Place, Settings};
-use crate::{progress, serve, shutdown, state_dir};
+use crate::{progress, serve, service, shutdown, state_dir};
 use anyhow::Context;
 use clap::{ArgMatches, Command};
 use std::net::SocketAddr;
@@ -65,6 +65,7 @@ async fn work(
         serve::listen(settings.address("general.listen").unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
     announce(address, &database);
+    service::ready(cancel.clone());
 
     let appended = Arc::new(Notify::new());
     let sink_settings = super::sink::sink_settings(settings)?;

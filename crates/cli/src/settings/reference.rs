@@ -117,6 +117,7 @@ const fn name(of: For) -> &'static str {
         For::Store => "store",
         For::DeadLetters => "dead-letters",
         For::Config => "config",
+        For::Generate => "generate",
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) enum For {
     DeadLetters,
     /// `config`, which takes all settings, as it tells what they are for all commands.
     Config,
+    Generate,
 }
 
 /// One setting.

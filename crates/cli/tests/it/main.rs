@@ -17,6 +17,7 @@ mod host_metrics;
 mod listeners;
 mod lost_messages;
 mod network_gone;
+mod packaged;
 mod produce;
 mod program;
 mod reload;

@@ -132,17 +132,15 @@ fn parse(text: &[u8]) -> Option<Mount> {
     let number = words.nth(2)?.to_owned();
     let root = words.next()?.to_owned();
     let mount_point = PathBuf::from(OsString::from_vec(unescaped(words.next()?)));
-    let options = words.next()?;
+    // How this mount point takes writes, which a service manager may have made read-only for us alone
+    // (`ProtectSystem=`); what the file system itself does is said at the end.
+    let _options_of_mount_point = words.next()?;
     // Optional columns end with a dash.
     words.find(|word| *word == b"-")?;
     let filesystem_type = String::from_utf8_lossy(words.next()?).into_owned();
     let device = String::from_utf8_lossy(&unescaped(words.next()?)).into_owned();
-    let options_of_filesystem = words.next()?;
-    let read_only = [options, options_of_filesystem].iter().any(|options| {
-        options
-            .split(|&byte| byte == b',')
-            .any(|option| option == b"ro")
-    });
+    let mut options = words.next()?.split(|&byte| byte == b',');
+    let read_only = options.any(|option| option == b"ro");
     Some(Mount {
         mount_point,
         device,
@@ -196,12 +194,14 @@ mod tests {
 
     #[test]
     fn a_line_is_parsed_with_its_escapes() {
-        let line = br"36 35 98:0 /a /mnt\040one\011\134x ro,noatime master:1 shared:2 - nfs4 srv:/a\040b rw";
+        let line = br"36 35 98:0 /a /mnt\040one\011\134x ro,noatime master:1 shared:2 - nfs4 srv:/a\040b rw,hard";
         let mount = parse(line).expect("parses");
         assert_eq!(mount.mount_point, Path::new("/mnt one\t\\x"));
         assert_eq!(mount.device, "srv:/a b");
         assert_eq!(mount.filesystem_type, "nfs4");
-        assert!(mount.read_only);
+        assert!(!mount.read_only, "read-only for us, not for the host");
+        let line = b"1 0 8:1 / / rw,relatime - ext4 /dev/sda1 errors=remount-ro,ro";
+        assert!(parse(line).expect("parses").read_only);
         assert_eq!(unescaped(br"\04 \8 \400\"), br"\04 \8 \400\");
     }
 
