@@ -1,5 +1,5 @@
 //! A fresh Debian with systemd as its first process, in namespaces of its own: where packages are tried. The
-//! network is ours, so its services reach servers on loopback.
+//! network is ours, so its services reach servers on loopback, and apt reaches Debian.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ impl Machine {
                 "--link-journal=no",
             ])
             .args([
-                "--resolv-conf=off",
+                "--resolv-conf=replace-host",
                 "--machine=tidegauge-rehearsal",
                 "--directory",
             ])

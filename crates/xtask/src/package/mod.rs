@@ -58,7 +58,7 @@ pub(crate) fn package(options: &ArgMatches) -> anyhow::Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) version: String,
-    /// The commit, with `-dirty` behind it where files differ from it; `unknown` without git.
+    /// The commit, with `-dirty` behind it where files differ from it, or `TIDEGAUGE_COMMIT`.
     commit: String,
     /// Seconds since 1970: the commit's time, or `SOURCE_DATE_EPOCH`.
     epoch: String,
@@ -88,14 +88,17 @@ impl Release {
             "--abbrev=12",
             "--exclude=*",
         ];
-        let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+        // Whoever packages a source archive, without git, says these two.
+        let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         Ok(Self {
             version: cli
                 .context("the program is in the workspace")?
                 .version
                 .to_string(),
-            commit: git(&describe).unwrap_or_else(|| "unknown".to_owned()),
-            epoch: epoch
+            commit: given("TIDEGAUGE_COMMIT")
+                .or_else(|| git(&describe))
+                .unwrap_or_else(|| "unknown".to_owned()),
+            epoch: given("SOURCE_DATE_EPOCH")
                 .or_else(|| git(&["log", "-1", "--format=%ct"]))
                 .unwrap_or_else(|| "0".to_owned()),
             build: folder.join("build"),
