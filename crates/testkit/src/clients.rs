@@ -1,4 +1,4 @@
-//! Clients of others, in Python, that write to the agent's listeners: fetched once from PyPI into the
+//! Programs of others, in Python: clients that write to the agent's listeners, a judge of manifests. Fetched once from PyPI into the
 //! cache of the servers, versions and hashes pinned in `services/clients/requirements.txt`.
 //!
 //! Fetching is the work of `cargo xtask`; tests use what `TEST_CLIENTS` points to. Where the clients
@@ -88,15 +88,25 @@ impl Clients {
     /// When the client is not content.
     pub fn write(&self, client: &str, address: &str, token: Option<&str>) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/clients/write.py");
-        let output = Command::new(&self.python)
-            .arg(script)
-            .args([client, address])
-            .args(token)
-            .stdin(Stdio::null())
-            .output()
-            .expect("Python runs");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success(), "{client}: {said}");
+        let mut python = Command::new(&self.python);
+        python.arg(script).args([client, address]).args(token);
+        succeed(client, &mut python);
     }
+
+    /// Has a manifest judged by the schemas of Kubernetes.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn validate_manifest(&self, file: &Path) {
+        let mut python = Command::new(&self.python);
+        python.args(["-m", "kubernetes_validate", "--strict"]);
+        succeed("kubernetes-validate", python.arg(file));
+    }
+}
+
+fn succeed(what: &str, python: &mut Command) {
+    let output = python.stdin(Stdio::null()).output().expect("Python runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{what}: {said}");
 }

@@ -1,5 +1,5 @@
 //! The project's own commands, `cargo xtask …`: check, test, bench, faults, fuzz, services,
-//! package, hooks, tidy, docs.
+//! package, release, hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -13,17 +13,20 @@
 
 mod bench;
 mod check;
+mod coverage;
 mod docs;
 mod faults;
 mod fuzz;
 mod hooks;
 mod interrupt;
 mod package;
+mod release;
 mod run;
 mod services;
 mod skips;
 mod test;
 mod tidy;
+mod tools;
 mod web;
 
 use std::process::ExitCode;
@@ -64,7 +67,9 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
             Some("down") => services::down(),
             _ => services::status(),
         },
+        Some(("coverage", options)) => coverage::coverage(options),
         Some(("package", options)) => package::package(options),
+        Some(("release", options)) => release::release(options),
         Some(("hooks", options)) => hooks::install(options.get_flag("remove")),
         Some(("fuzz", options)) => fuzz::fuzz(options),
         Some(("docs", options)) => docs::docs(options.get_flag("check")),
@@ -119,8 +124,14 @@ fn command() -> Command {
                 .subcommand(Command::new("down").about("Stop them and throw their data away"))
                 .subcommand(Command::new("status").about("Say which run")),
         )
+        .subcommand(coverage::shape(Command::new("coverage").about(
+            "Run tests with coverage: a table, and pages in target/coverage",
+        )))
         .subcommand(package::shape(Command::new("package").about(
             "Make the packages of a release in target/package: tarball, deb, rpm, SBOM, checksums",
+        )))
+        .subcommand(release::shape(Command::new("release").about(
+            "Build and check everything that a release is made of; publishes nothing",
         )))
         .subcommand(
             Command::new("hooks")

@@ -8,9 +8,10 @@
 
 mod licences;
 mod machine;
+#[cfg(test)]
+mod manifests;
 mod rehearsal;
 mod tarball;
-mod tools;
 #[cfg(test)]
 mod units;
 
@@ -24,7 +25,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use sha2::{Digest, Sha256};
 
 use crate::run::{CannotTry, command, exists, root, stage, target};
-use tools::{CARGO_CYCLONEDX, CARGO_DEB, CARGO_GENERATE_RPM};
+use crate::tools::{CARGO_CYCLONEDX, CARGO_DEB, CARGO_GENERATE_RPM};
 
 const PACKAGE: &str = "tidegauge-cli";
 const SUMS: &str = "SHA256SUMS";
@@ -63,7 +64,7 @@ pub(crate) struct Release {
     /// Seconds since 1970: the commit's time, or `SOURCE_DATE_EPOCH`.
     epoch: String,
     /// Where the packages come.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The target folder of the build.
     build: PathBuf,
 }
@@ -267,6 +268,15 @@ fn remove(file: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks the checksums as whoever downloads the packages does.
+pub(crate) fn check_sums(folder: &Path) -> anyhow::Result<bool> {
+    let mut check = command("sha256sum");
+    check
+        .args(["--check", "--strict", SUMS])
+        .current_dir(folder);
+    stage("checksums", &mut check)
 }
 
 /// Runs a stage whose failure ends the packaging.

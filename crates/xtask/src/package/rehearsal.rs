@@ -179,10 +179,21 @@ impl Rehearsal {
             machine.run(&format!("systemctl enable --now {service}"))?;
         }
         self.rows_grow()?;
-        let user = machine.run("ps -C tidegauge -o user= 2>/dev/null || stat -c %U /proc/$(systemctl show -P MainPID tidegauge-sink)")?;
+        for service in SERVICES {
+            let process = self.process(service)?;
+            let user = machine.run(&format!("stat --format=%U /proc/{process}"))?;
+            ensure!(user == "tidegauge", "{service} runs as {user}");
+            let rights = machine.run(&format!("grep CapEff /proc/{process}/status"))?;
+            ensure!(
+                rights.ends_with("\t0000000000000000"),
+                "{service} has {rights}"
+            );
+        }
+        // systemd makes everything read-only for the service, which is not so for the host.
+        let roots = "select count(*) from filesystem where not read_only and mount = '/'";
         ensure!(
-            user.lines().all(|user| user.starts_with("tidegaug")),
-            "they run as {user}"
+            self.number(roots)? > 0,
+            "the root file system was not told as it is"
         );
         let page = machine.run("journalctl --no-pager --unit=tidegauge-dashboard")?;
         ensure!(page.contains("Tidegauge is live at"), "{page}");
@@ -267,7 +278,7 @@ impl Rehearsal {
                 "{path} is left after the purge"
             );
         }
-        let units = machine.run("systemctl list-unit-files --no-legend 'tidegauge*'")?;
+        let units = machine.run("systemctl list-unit-files --no-legend 'tidegauge*' || true")?;
         ensure!(units.is_empty(), "units are left after the purge: {units}");
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) fn pack(release: &Release, documents: &Path) -> anyhow::Result<PathBu
         (root.join("README.md"), "README.md"),
         (root.join("CHANGELOG.md"), "CHANGELOG.md"),
         (root.join("docs"), "docs"),
+        (root.join("config/example.toml"), "config/example.toml"),
         (root.join("deploy/systemd"), "systemd"),
         (root.join("deploy/config"), "config"),
     ] {

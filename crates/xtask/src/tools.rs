@@ -1,4 +1,4 @@
-//! The tools that packages are made with, at pinned versions, in a folder of our own: what is installed for
+//! Tools from crates.io, at pinned versions, in a folder of our own: what is installed for
 //! other projects stays as it is.
 
 use std::path::PathBuf;
@@ -9,14 +9,16 @@ use crate::run::{command, stage, target};
 
 /// A program from crates.io.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tool {
+pub(crate) struct Tool {
     name: &'static str,
     version: &'static str,
 }
 
-pub(super) const CARGO_DEB: Tool = Tool::new("cargo-deb", "3.8.0");
-pub(super) const CARGO_GENERATE_RPM: Tool = Tool::new("cargo-generate-rpm", "0.21.1");
-pub(super) const CARGO_CYCLONEDX: Tool = Tool::new("cargo-cyclonedx", "0.5.9");
+pub(crate) const CARGO_DEB: Tool = Tool::new("cargo-deb", "3.8.0");
+pub(crate) const CARGO_GENERATE_RPM: Tool = Tool::new("cargo-generate-rpm", "0.21.1");
+pub(crate) const CARGO_CYCLONEDX: Tool = Tool::new("cargo-cyclonedx", "0.5.9");
+
+pub(crate) const CARGO_LLVM_COV: Tool = Tool::new("cargo-llvm-cov", "0.9.1");
 
 impl Tool {
     const fn new(name: &'static str, version: &'static str) -> Self {
@@ -24,7 +26,7 @@ impl Tool {
     }
 
     /// Where it is; it is built first where this version is not there.
-    pub(super) fn installed(self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn installed(self) -> anyhow::Result<PathBuf> {
         let folder = target().join(format!("tools/{}-{}", self.name, self.version));
         let program = folder.join("bin").join(self.name);
         if !program.is_file() {
