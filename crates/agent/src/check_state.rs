@@ -22,9 +22,16 @@ impl CheckState {
     /// The state of a target that was never checked.
     #[must_use]
     pub fn new(settings: &CheckSettings) -> Self {
+        Self::after(settings.confirm_after(), settings.recover_after())
+    }
+
+    /// The same for one that is down after so many failures in a row, and up again after so many
+    /// successes.
+    #[must_use]
+    pub const fn after(confirm_after: u32, recover_after: u32) -> Self {
         Self {
-            confirm_after: settings.confirm_after(),
-            recover_after: settings.recover_after(),
+            confirm_after,
+            recover_after,
             known: None,
             against: None,
         }

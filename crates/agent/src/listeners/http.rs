@@ -125,6 +125,11 @@ pub(super) trait Routes: Send + Sync + 'static {
     /// Whether this needs no token: a question whether it lives.
     fn is_open(&self, path: &str) -> bool;
 
+    /// The token that a path has in it, where the format allows that.
+    fn token_in<'a>(&self, _path: &'a str) -> Option<&'a str> {
+        None
+    }
+
     /// Answers a request.
     async fn answer(&self, call: Call) -> Answer;
 
@@ -253,7 +258,7 @@ impl Shared {
                 StatusCode::FORBIDDEN,
                 "a web page may not write here",
             ))
-        } else if !is_open && !self.knows(&head.headers, &query) {
+        } else if !is_open && !self.knows(&head.headers, &query, &path) {
             Some((
                 Refusal::Unauthorized,
                 StatusCode::UNAUTHORIZED,
@@ -290,7 +295,7 @@ impl Shared {
     }
 
     /// Whether the sender knows the token, in any of the ways in which clients say it.
-    fn knows(&self, headers: &HeaderMap, query: &[(String, String)]) -> bool {
+    fn knows(&self, headers: &HeaderMap, query: &[(String, String)], path: &str) -> bool {
         let Some(token) = &self.token else {
             return true;
         };
@@ -312,6 +317,7 @@ impl Shared {
         // Hashes are compared, so the time that it takes tells nothing of the token.
         from_header
             .or_else(from_query)
+            .or_else(|| self.routes.token_in(path).map(str::to_owned))
             .is_some_and(|text| Token::new(&text) == *token)
     }
 

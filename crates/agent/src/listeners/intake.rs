@@ -89,18 +89,31 @@ impl Intake {
     /// Hands on a point of a built-in measurement, by which a listener tells of itself: it is not
     /// judged and not counted among those of the applications.
     pub(super) async fn tell(&self, point: Point) {
-        let Ok(waiting) = Arc::clone(&self.waiting).acquire_owned().await else {
-            return;
-        };
-        let handed = Handed {
-            points: vec![point],
-            waiting,
-            stored: None,
-        };
         // It fails only when the agent is stopping, and then nobody waits for it.
-        if self.sender.send(handed).await.is_err() {
+        if !self.send(vec![point], None).await {
             tracing::debug!("a point of a listener came after the end");
         }
+    }
+
+    /// The same for points that somebody waits for until they are in the spool: whether they are.
+    pub(super) async fn tell_stored(&self, points: Vec<Point>) -> bool {
+        let (told, stored) = oneshot::channel();
+        self.send(points, Some(told)).await && stored.await == Ok(true)
+    }
+
+    /// Sends points on their way, and waits while there is no room for them. False only when the agent
+    /// is stopping.
+    async fn send(&self, points: Vec<Point>, stored: Option<oneshot::Sender<bool>>) -> bool {
+        let waiting = Arc::clone(&self.waiting);
+        let Ok(waiting) = waiting.acquire_many_owned(permits(points.len())).await else {
+            return false;
+        };
+        let handed = Handed {
+            points,
+            waiting,
+            stored,
+        };
+        self.sender.send(handed).await.is_ok()
     }
 
     /// The limits, for what is checked before there are points.
@@ -126,19 +139,9 @@ impl Intake {
         for points in parts(good) {
             let count = points.len();
             let (told, stored) = oneshot::channel();
-            // Both fail only when the agent is stopping; then `stored` says so.
-            if let Ok(waiting) = Arc::clone(&self.waiting)
-                .acquire_many_owned(permits(count))
-                .await
-            {
-                let handed = Handed {
-                    points,
-                    waiting,
-                    stored: Some(told),
-                };
-                if self.sender.send(handed).await.is_ok() {
-                    self.figures.accepted(count);
-                }
+            // If it fails, `stored` says so.
+            if self.send(points, Some(told)).await {
+                self.figures.accepted(count);
             }
             receipt.stored.push(stored);
         }

@@ -13,6 +13,7 @@ mod decoded;
 pub mod exec;
 mod figures;
 mod gate;
+pub mod heartbeat;
 mod http;
 pub mod influx;
 mod intake;
@@ -23,12 +24,15 @@ mod refusal;
 pub mod statsd;
 pub mod textfile;
 
-use crate::AgentError;
-use crate::probes::{CheckReason, CheckSettings, Fetcher, ProbeContext, authorization_of};
+use crate::probes::{
+    CheckReason, CheckResult, CheckSettings, Fetcher, Finding, ProbeContext, authorization_of,
+};
 use crate::schedule::{Ticks, phase};
+use crate::{AgentError, CheckState};
 use async_trait::async_trait;
 use exec::ExecSettings;
 pub use figures::ListenerFigures;
+use heartbeat::HeartbeatSettings;
 pub use http::Token;
 use influx::InfluxSettings;
 pub(crate) use intake::Handed;
@@ -78,6 +82,7 @@ pub const LISTENERS: &[ListenerEntry] = &[
     prometheus::ENTRY,
     textfile::ENTRY,
     exec::ENTRY,
+    heartbeat::ENTRY,
 ];
 
 /// A listener that can run.
@@ -110,6 +115,8 @@ pub struct ListenerSettings {
     pub textfile: Option<TextfileSettings>,
     /// The listener `exec`.
     pub exec: ExecSettings,
+    /// The listener `heartbeat`.
+    pub heartbeat: Option<HeartbeatSettings>,
 }
 
 /// Limits on what one listener accepts; all are inclusive. What exceeds one is refused and counted.

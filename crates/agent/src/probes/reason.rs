@@ -53,6 +53,7 @@ reasons! {
     AnswerMismatch "answer_mismatch" "The answer is not the one that is expected.",
     NotServing "not_serving" "The service says that it is not ready.",
     PacketLoss "packet_loss" "More packets were lost than is allowed.",
+    Missing "missing" "The job has not called for longer than it may.",
 }
 
 impl fmt::Display for CheckReason {

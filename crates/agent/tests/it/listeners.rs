@@ -206,30 +206,35 @@ async fn statsd_comes_in_by_all_its_sockets() {
     );
 }
 
-#[tokio::test]
-async fn a_port_that_is_taken_is_an_error_of_the_start() {
-    let taken = UdpSocket::bind(any_port()).expect("a port");
-    let address = taken.local_addr().expect("an address");
+/// Why an agent with these listeners does not start.
+pub(crate) async fn refused(listeners: ListenerSettings) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let bounds = SpoolSettings {
         max_bytes: 1 << 20,
         max_age_us: i64::MAX,
     };
     let (spool, _) = Spool::open(&folder.path().join("spool.db"), bounds, 1).expect("a spool");
+    let ran = collect::run(
+        settings(listeners),
+        spool,
+        Arc::new(SystemClock),
+        Arc::new(Notify::new()),
+        AgentStatus::new(),
+        CancellationToken::new(),
+    );
+    ran.await.expect_err("refused").to_string()
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_of_the_start() {
+    let taken = UdpSocket::bind(any_port()).expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let folder = tempfile::tempdir().expect("a folder");
     let started = |statsd: StatsdSettings| {
-        let listeners = ListenerSettings {
+        refused(ListenerSettings {
             statsd: Some(statsd),
             ..ListenerSettings::default()
-        };
-        let ran = collect::run(
-            settings(listeners),
-            spool.clone(),
-            Arc::new(SystemClock),
-            Arc::new(Notify::new()),
-            AgentStatus::new(),
-            CancellationToken::new(),
-        );
-        async { ran.await.expect_err("refused").to_string() }
+        })
     };
     let of = |udp: &str| StatsdSettings {
         udp: Some(udp.parse().expect("an address")),

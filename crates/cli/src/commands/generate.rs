@@ -1,7 +1,7 @@
 //! `tidegauge generate`: completions for shells and manual pages, for packages. They come from the command
 //! line and the settings table themselves, so they cannot say anything else.
 
-use crate::settings::table::{TABLES, TableSetting};
+use crate::settings::tables::{TABLES, TableSetting};
 use crate::settings::value::Type;
 use crate::settings::{SETTINGS, Settings};
 use anyhow::Context;

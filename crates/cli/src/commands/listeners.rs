@@ -4,6 +4,7 @@ use super::host::{tags, usage};
 use crate::settings::{FileTable, Place, Settings, UsageError, value};
 use tidegauge_agent::AgentError;
 use tidegauge_agent::listeners::exec::{ExecSettings, OutputFormat, ProgramSettings};
+use tidegauge_agent::listeners::heartbeat::{HeartbeatSettings, JobSettings};
 use tidegauge_agent::listeners::influx::InfluxSettings;
 use tidegauge_agent::listeners::otlp::OtlpSettings;
 use tidegauge_agent::listeners::prometheus::{Credentials, PrometheusSettings, ScrapeSettings};
@@ -27,6 +28,7 @@ pub(super) fn listeners(settings: &Settings) -> Result<ListenerSettings, UsageEr
         exec: ExecSettings {
             programs: programs(settings)?,
         },
+        heartbeat: heartbeat(settings)?,
     })
 }
 
@@ -229,6 +231,26 @@ fn programs(settings: &Settings) -> Result<Vec<ProgramSettings>, UsageError> {
             folder: table.text("folder").map(Into::into),
             prefix: prefix_of(table)?,
         })
+    }))
+}
+
+fn heartbeat(settings: &Settings) -> Result<Option<HeartbeatSettings>, UsageError> {
+    let Some(address) = settings.address("heartbeat.listen") else {
+        return Ok(None);
+    };
+    let jobs = all(settings.tables("heartbeat.jobs").iter().map(|table| {
+        Ok(JobSettings {
+            name: table.text("name").unwrap_or_default().to_owned(),
+            period: table.duration("period").unwrap_or_default(),
+            grace: table.duration("grace").unwrap_or_default(),
+            labels: tags(table.list("labels"), "labels", &table.place("labels"))?,
+        })
+    }))?;
+    Ok(Some(HeartbeatSettings {
+        address,
+        token: token(settings, "heartbeat.token")?,
+        allow_insecure: settings.flag("heartbeat.allow_insecure"),
+        jobs,
     }))
 }
 

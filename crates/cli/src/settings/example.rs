@@ -1,6 +1,7 @@
 //! The example file, made from the settings table: every setting, commented out, with its default.
 
-use super::table::{SETTINGS, TABLES, TableKey};
+use super::table::SETTINGS;
+use super::tables::{TABLES, TableKey};
 use super::value::Type;
 use std::fmt::Write;
 

@@ -2,7 +2,8 @@
 
 use super::Place;
 use super::nearest::did_you_mean;
-use super::table::{SETTINGS, TABLES, TableSetting, setting};
+use super::table::{SETTINGS, setting};
+use super::tables::{TABLES, TableSetting};
 use super::value::{self, Type};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

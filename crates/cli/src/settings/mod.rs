@@ -11,6 +11,7 @@ mod reference;
 mod resolved;
 mod schema;
 pub(crate) mod table;
+pub(crate) mod tables;
 pub(crate) mod targets;
 pub(crate) mod value;
 
@@ -19,7 +20,8 @@ pub(crate) use file::FileTable;
 pub(crate) use nearest::did_you_mean;
 pub(crate) use resolved::{Settings, in_effect, with_flags};
 pub(crate) use schema::schema;
-pub(crate) use table::{For, SETTINGS, Setting, TABLES, WHILE_RUNNING};
+pub(crate) use table::{For, SETTINGS, Setting, WHILE_RUNNING};
+pub(crate) use tables::TABLES;
 pub(crate) use value::Type;
 
 use std::fmt;

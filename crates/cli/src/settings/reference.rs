@@ -1,6 +1,6 @@
 //! The reference page of the settings, made from the table; the test holds it up to date.
 
-use super::table::TABLES;
+use super::tables::TABLES;
 use super::value::Type;
 use super::{For, SETTINGS, WHILE_RUNNING};
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! The effective values, by key.
 
 use super::file::{self, FileTable, FileValues};
-use super::table::{TABLES, TableSetting};
+use super::tables::{TABLES, TableSetting};
 use super::value::{self, Type};
 use super::{For, Place, SETTINGS, Setting, UsageError};
 use clap::{Arg, ArgAction, ArgMatches};

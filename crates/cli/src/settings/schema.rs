@@ -1,7 +1,8 @@
 //! The JSON Schema of the configuration file (draft 2020-12), made from the settings table, for
 //! editors that complete and check TOML.
 
-use super::table::{SETTINGS, TABLES, TableKey};
+use super::table::SETTINGS;
+use super::tables::{TABLES, TableKey};
 use super::value::Type;
 use serde_json::{Map, Value, json};
 

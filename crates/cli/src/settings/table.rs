@@ -3,8 +3,6 @@
 
 use super::value::Type;
 use tidegauge_agent::collectors::process::GroupBy;
-use tidegauge_agent::listeners::exec::OutputFormat;
-use tidegauge_agent::probes::{AddressFamily, KeyKind, PROBES};
 use tidegauge_kafka::SaslMechanism;
 use tidegauge_wire::TimeUnit;
 
@@ -56,7 +54,7 @@ impl Setting {
 }
 
 use For::{Agent, Check, Collect, Dashboard, DeadLetters, Doctor, Query, Sink, Store, Up};
-const AGENTS: &[For] = &[Up, Agent];
+pub(super) const AGENTS: &[For] = &[Up, Agent];
 const HOSTS: &[For] = &[Up, Agent, Collect];
 const SINKS: &[For] = &[Up, Sink];
 const LIMITS: &[For] = &[Up, Sink, DeadLetters];
@@ -257,6 +255,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("exec.interval", None, Type::Duration, Some("60s"), AGENTS,
         "How often the listener `exec` runs the programs of [[exec.programs]]."),
 
+    row("heartbeat.listen", None, Type::Address, None, AGENTS,
+        "Address where the listener `heartbeat` takes the calls of [[heartbeat.jobs]], such as 127.0.0.1:7720; by default it does not listen."),
+    row("heartbeat.token", None, Type::Secret, None, AGENTS,
+        "What jobs must know, as the header `authorization: Bearer …` or behind their name in the path."),
+    row("heartbeat.token_file", None, Type::Path, None, AGENTS,
+        "File with the token."),
+    row("heartbeat.token_command", None, Type::Text, None, AGENTS,
+        "Command, for the shell, that prints the token."),
+    row("heartbeat.allow_insecure", None, Type::Flag, Some("false"), AGENTS,
+        "Whether it may listen without a token on an address that other hosts reach."),
+
     row("store.url", Some("store"), Type::Secret, None, STORES,
         "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),
     row("store.password_file", Some("store-password-file"), Type::Path, None, STORES,
@@ -327,27 +336,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How log lines are written to stderr."),
 ];
 
-/// One key of a [`TableSetting`].
-#[derive(Clone, Copy)]
-pub(crate) struct TableKey {
-    pub(crate) key: &'static str,
-    pub(crate) kind: Type,
-    pub(crate) help: &'static str,
-}
-
-/// Tables of the file that may be there many times, as `[[agent.checks]]`.
-pub(crate) struct TableSetting {
-    /// Section and key.
-    pub(crate) key: &'static str,
-    /// What one of them is.
-    pub(crate) what: &'static str,
-    /// The keys that each needs.
-    pub(crate) required: &'static [&'static str],
-    /// The commands that take them.
-    pub(crate) commands: &'static [For],
-    pub(crate) keys: fn() -> Vec<TableKey>,
-}
-
 /// What an agent takes up while it runs, when it reads its files again; the rest waits for a restart.
 pub(crate) const WHILE_RUNNING: &[&str] = &[
     "agent.check",
@@ -357,100 +345,6 @@ pub(crate) const WHILE_RUNNING: &[&str] = &[
     "agent.checks",
 ];
 
-/// All of them, in the order of the reference.
-pub(crate) const TABLES: &[TableSetting] = &[
-    TableSetting {
-        key: "agent.checks",
-        what: "a check",
-        required: &["url"],
-        commands: AGENTS,
-        keys: check_keys,
-    },
-    TableSetting {
-        key: "prometheus.targets",
-        what: "a target",
-        required: &["url"],
-        commands: AGENTS,
-        keys: || TARGET_KEYS.to_vec(),
-    },
-    TableSetting {
-        key: "exec.programs",
-        what: "a program",
-        required: &["name", "command"],
-        commands: AGENTS,
-        keys: || PROGRAM_KEYS.to_vec(),
-    },
-];
-
-const fn table_key(key: &'static str, kind: Type, help: &'static str) -> TableKey {
-    TableKey { key, kind, help }
-}
-
-/// The keys of `[[prometheus.targets]]`.
-#[rustfmt::skip]
-const TARGET_KEYS: &[TableKey] = &[
-    table_key("url", Type::Text, "The page, as http://127.0.0.1:9100/metrics."),
-    table_key("name", Type::Text, "Its name, the tag `target`; by default the URL."),
-    table_key("interval", Type::Duration, "Time between two fetches; by default `prometheus.interval`."),
-    table_key("deadline", Type::Duration, "The longest that a fetch may take; by default its interval, but at most 10s."),
-    table_key("ca_file", Type::Path, "A PEM file with the certificates to trust instead of the platform's."),
-    table_key("token_file", Type::Path, "A file with the token to send (`Authorization: Bearer`)."),
-    table_key("user", Type::Text, "The user to send, with `password_file`."),
-    table_key("password_file", Type::Path, "A file with the user's password."),
-    table_key("max_bytes", Type::Bytes, "The largest page that is taken; by default `listeners.message_bytes`."),
-    table_key("labels", Type::Pairs, "Tags of all its points, beside `target`."),
-    table_key("prefix", Type::Text, "A name that is put before all its measurements, with `_` between them."),
-];
-
-/// The keys of `[[exec.programs]]`.
-#[rustfmt::skip]
-const PROGRAM_KEYS: &[TableKey] = &[
-    table_key("name", Type::Text, "Its name, the tag `program`."),
-    table_key("command", Type::List, "The program and its arguments, each as it is: there is no shell."),
-    table_key("format", Type::Choice(OutputFormat::WORDS), "What it prints; by default influx."),
-    table_key("interval", Type::Duration, "Time between two runs; by default `exec.interval`."),
-    table_key("deadline", Type::Duration, "How long it may run, then it is killed with all that it started; by default 0.8 of its interval."),
-    table_key("environment", Type::Pairs, "Its environment, beside PATH."),
-    table_key("folder", Type::Path, "Its working folder; by default the agent's."),
-    table_key("prefix", Type::Text, "A name that is put before all its measurements, with `_` between them."),
-];
-
-/// The keys of `[[agent.checks]]` that all probes have.
-#[rustfmt::skip]
-const COMMON_CHECK_KEYS: &[TableKey] = &[
-    table_key("url", Type::Text, "What is checked."),
-    table_key("name", Type::Text, "Its name, the tag `target`; by default the URL."),
-    table_key("interval", Type::Duration, "Time between two checks."),
-    table_key("deadline", Type::Duration, "The longest that one check may take."),
-    table_key("labels", Type::Pairs, "Labels of the target, tags of its points."),
-    table_key("attempts", Type::Count, "How often a check that fails is tried at once; by default 1."),
-    table_key("confirm_after", Type::Count, "After how many failures in a row the target is down; by default 1."),
-    table_key("recover_after", Type::Count, "After how many successes in a row it is up again; by default 1."),
-    table_key("address_family", Type::Choice(AddressFamily::WORDS), "Which addresses of a name are used; by default any, IPv4 first."),
-    table_key("source_address", Type::Text, "The address of this host to check from."),
-];
-
-/// The keys of `[[agent.checks]]`: those of all probes, then those that some have.
-fn check_keys() -> Vec<TableKey> {
-    let mut keys = COMMON_CHECK_KEYS.to_vec();
-    for own in PROBES.iter().flat_map(|probe| probe.keys) {
-        let kind = match own.kind {
-            KeyKind::Text | KeyKind::Regexp => Type::Text,
-            KeyKind::Path => Type::Path,
-            KeyKind::List => Type::List,
-            KeyKind::Count => Type::Count,
-            KeyKind::Bytes => Type::Bytes,
-            KeyKind::Duration => Type::Duration,
-            KeyKind::Flag => Type::Flag,
-            KeyKind::Choice(words) => Type::Choice(words),
-        };
-        if keys.iter().all(|known| known.key != own.key) {
-            keys.push(table_key(own.key, kind, own.help));
-        }
-    }
-    keys
-}
-
 /// The setting of this key.
 pub(crate) fn setting(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
@@ -458,6 +352,7 @@ pub(crate) fn setting(key: &str) -> Option<&'static Setting> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tables::TABLES;
     use super::*;
     use std::collections::BTreeSet;
 

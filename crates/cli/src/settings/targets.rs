@@ -7,7 +7,7 @@
 mod node;
 
 use super::file::{self, FileTable, Reader};
-use super::table::{TABLES, TableSetting};
+use super::tables::{TABLES, TableSetting};
 use super::value::Type;
 use super::{Place, UsageError};
 use node::{Node, Problem, Value};

@@ -147,3 +147,36 @@ fn d2_a_full_spool_is_told_in_sql() {
     let text = ask(state, "select group_concat(dropped) from ledger").unwrap();
     assert!(text.contains(":spool_full"), "{text}");
 }
+
+#[test]
+fn a_job_that_calls_no_more_is_told_in_sql() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let address = format!("127.0.0.1:{}", tidegauge_testkit::servers::free_port());
+    let (config, token) = (state.join("t.toml"), state.join("token"));
+    std::fs::write(&token, "s3cret\n").unwrap();
+    let text_of_config = format!(
+        "[heartbeat]\nlisten = \"{address}\"\ntoken_file = \"{}\"\n\
+         [[heartbeat.jobs]]\nname = \"backup\"\nperiod = \"1s\"\ngrace = \"500ms\"\n",
+        text(&token)
+    );
+    std::fs::write(&config, text_of_config).unwrap();
+    let (program, _) = start(state, &["--config", text(&config)]);
+    let call = |path: &str| {
+        let answer = eventually(PATIENCE, "an answer", || http_get(&address, path));
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(call("/heartbeat/backup"), "401");
+    assert_eq!(call("/heartbeat/backup/s3cret"), "204");
+    eventually(PATIENCE, "it is missing", || {
+        let missing = "select count(*) from heartbeat_check where target = 'backup' and not up and reason = 'missing'";
+        (count(state, missing) >= 2).then_some(())
+    });
+    assert_eq!(call("/heartbeat/backup/s3cret"), "204");
+    let states = "select group_concat(reason) from (select reason from check_state where target = 'backup' order by time_us limit 3)";
+    eventually(PATIENCE, "it is back", || {
+        (ask(state, states).as_deref() == Some("ok,missing,ok")).then_some(())
+    });
+    let output = program.terminate();
+    assert!(!output.contains("s3cret"), "{output}");
+}

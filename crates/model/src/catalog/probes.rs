@@ -5,7 +5,8 @@ use super::{
     FieldEntry, Kind, MeasurementEntry, TagEntry, gauge, number, percent, tag, text, truth,
 };
 
-pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[TCP, TLS_CHECK, DNS, ICMP, GRPC, STATE];
+pub(super) const MEASUREMENTS: &[MeasurementEntry] =
+    &[TCP, TLS_CHECK, DNS, ICMP, GRPC, HEARTBEAT, STATE];
 
 pub(super) const TAGS: &[TagEntry] = &[tag(
     "target",
@@ -219,6 +220,23 @@ const GRPC: MeasurementEntry = MeasurementEntry {
             "What the server says of the service: `serving`, `not_serving`, `unknown`, `service_unknown`.",
         ),
         CERTIFICATE_EXPIRES,
+    ],
+};
+
+const HEARTBEAT: MeasurementEntry = MeasurementEntry {
+    name: "heartbeat_check",
+    kind: Kind::Gauge,
+    description: "A call of a job that says that it is alive, or that none came in time.",
+    tags: TAGS,
+    fields: &[
+        UP,
+        REASON,
+        DETAIL,
+        gauge(
+            "since_last_seconds",
+            "seconds",
+            "Time since the call before; absent if there was none since the agent began.",
+        ),
     ],
 };
 
