@@ -115,6 +115,11 @@ impl Servers {
         })
     }
 
+    /// The broker's process, for measurements.
+    pub(crate) fn kafka_process_id(&self) -> Option<u32> {
+        self.kafka.process_id()
+    }
+
     /// The main process of PostgreSQL, where it runs, for measurements.
     pub(crate) fn postgres_process_id(&self) -> Option<u32> {
         self.postgres.as_ref().and_then(PostgresServer::process_id)
@@ -206,7 +211,7 @@ pub(crate) fn up() -> anyhow::Result<bool> {
     })?;
     let run = Run {
         folder: folder.keep(),
-        kafka: servers.kafka.process_id().context("Kafka has ended")?,
+        kafka: servers.kafka_process_id().context("Kafka has ended")?,
         postgres: servers
             .postgres_process_id()
             .context("PostgreSQL has ended")?,

@@ -19,6 +19,45 @@ impl Drop for Running {
     }
 }
 
+/// What all cores of the machine did since it was started, or between two looks (/proc/stat).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MachineUse {
+    /// Whatever ran, summed over the cores.
+    pub(super) busy_seconds: f64,
+    /// Nothing ran, or everything waited for a disk; summed over the cores.
+    pub(super) idle_seconds: f64,
+}
+
+impl MachineUse {
+    pub(super) fn now() -> anyhow::Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+        parse_machine(&stat).context("understand /proc/stat")
+    }
+
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            busy_seconds: self.busy_seconds - before.busy_seconds,
+            idle_seconds: self.idle_seconds - before.idle_seconds,
+        }
+    }
+}
+
+fn parse_machine(stat: &str) -> Option<MachineUse> {
+    // user nice system idle iowait irq softirq steal; guests are within user and nice.
+    let ticks: Vec<f64> = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("cpu "))?
+        .split_whitespace()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let ticks = ticks.get(..8)?;
+    let idle = ticks[3] + ticks[4];
+    Some(MachineUse {
+        busy_seconds: (ticks.iter().sum::<f64>() - idle) / TICKS_PER_SECOND,
+        idle_seconds: idle / TICKS_PER_SECOND,
+    })
+}
+
 /// One look at a process.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct ProcessUse {
@@ -109,5 +148,15 @@ mod tests {
             peak_rss_bytes: 20_480,
         };
         assert_eq!(parse(stat, status), Some(expected));
+    }
+
+    #[test]
+    fn waiting_for_a_disk_is_idle_and_guests_count_once() {
+        let stat = "cpu  100 10 50 800 200 5 5 30 40 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        let expected = MachineUse {
+            busy_seconds: 2.0,
+            idle_seconds: 10.0,
+        };
+        assert_eq!(parse_machine(stat), Some(expected));
     }
 }

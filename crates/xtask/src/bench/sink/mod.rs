@@ -15,17 +15,45 @@ mod report;
 
 use super::fleet::Shape;
 use super::load::{Fleet, fill};
-use super::run_sink::{self, Source};
+use super::process::{MachineUse, tree_cpu_seconds};
+use super::run_sink::{self, Ran, Source};
 use super::target::{Kind, Target};
 use crate::interrupt;
 use crate::run::target as build_folder;
 use anyhow::Context;
+use limit::Limit;
 use std::path::{Path, PathBuf};
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_testkit::{random_hex, random_topic};
 
 /// Points that go through before the first round.
 const WARM_UP_POINTS: u64 = 100_000;
+
+/// One sink, its limit, and what else was at work while the sink ran.
+#[derive(Debug)]
+struct Round {
+    sink: Ran,
+    limit: Limit,
+    broker_cpu_seconds: f64,
+    /// All programs and all cores.
+    machine: MachineUse,
+}
+
+impl Round {
+    fn ratio(&self) -> f64 {
+        self.sink.rows_per_second() / self.limit.rows_per_second()
+    }
+
+    /// What the ratio would be if no core had ever been idle: the most that a better order of the
+    /// same work can bring on these cores.
+    fn ratio_without_idle(&self) -> f64 {
+        let MachineUse {
+            busy_seconds,
+            idle_seconds,
+        } = self.machine;
+        self.ratio() * (busy_seconds + idle_seconds) / busy_seconds
+    }
+}
 
 /// What to measure.
 #[derive(Debug)]
@@ -48,6 +76,7 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
     let (folder, servers) = super::servers(&[options.store])?;
     let environment = servers.environment();
     let (brokers, topic) = (&environment["TEST_KAFKA"], random_topic("bench-sink"));
+    let broker = servers.kafka_process_id().context("Kafka has ended")?;
     let encoding = tidegauge_wire::by_name(&options.encoding)
         .and_then(|encoding| encoding.encoder())
         .with_context(|| format!("no agent sends the encoding {}", options.encoding))?;
@@ -68,14 +97,22 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
             topic,
             group: &group,
         };
+        let (broker_before, machine_before) = (tree_cpu_seconds(broker)?, MachineUse::now()?);
         let ran = run_sink::to_the_end(source, &target, profile)?;
+        let machine = MachineUse::now()?.since(machine_before);
+        let broker_cpu_seconds = tree_cpu_seconds(broker)? - broker_before;
         anyhow::ensure!(
             ran.rows == points,
             "{} rows of {points} points arrived",
             ran.rows
         );
         let limit = limit::limit(&target, ran.rows_per_step())?;
-        anyhow::Ok((ran, limit))
+        anyhow::Ok(Round {
+            sink: ran,
+            limit,
+            broker_cpu_seconds,
+            machine,
+        })
     };
     eprintln!("=== filling topics");
     let warm_up = random_topic("bench-warm-up");
@@ -90,24 +127,23 @@ pub(super) fn sink(options: &Options) -> anyhow::Result<bool> {
         sent.bytes / 1_000_000
     );
     one_round(&warm_up, points, None)?;
-    let (mut sinks, mut limits) = (Vec::new(), Vec::new());
+    let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         let profile = options
             .profile
             .then(|| build_folder().join(format!("bench-sink-{round}.perf")));
-        let (ran, limit) = one_round(&topic, sent.points, profile.as_deref())?;
+        let done = one_round(&topic, sent.points, profile.as_deref())?;
         if let Some(profile) = profile {
             eprintln!("=== profile: perf report -i {}", profile.display());
         }
         eprintln!(
             "=== round {round}: sink {:.0} rows/s, limit {:.0} rows/s by {}, ratio {:.2}",
-            ran.rows_per_second(),
-            limit.rows_per_second(),
-            limit.way,
-            ran.rows_per_second() / limit.rows_per_second()
+            done.sink.rows_per_second(),
+            done.limit.rows_per_second(),
+            done.limit.way,
+            done.ratio()
         );
-        sinks.push(ran);
-        limits.push(limit);
+        rounds.push(done);
     }
-    report::report(options, &sent, &sinks, &limits).print(options.json)
+    report::report(options, &sent, &rounds).print(options.json)
 }

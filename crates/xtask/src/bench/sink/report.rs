@@ -1,10 +1,8 @@
 //! What `bench sink` prints.
 
-use super::Options;
-use super::limit::Limit;
+use super::{Options, Round};
 use crate::bench::figures::median;
 use crate::bench::load::Sent;
-use crate::bench::run_sink::Ran;
 use serde::Serialize;
 
 /// The figures, each the median of the rounds.
@@ -22,10 +20,16 @@ pub(super) struct Report {
     sink_rows_per_second: f64,
     sink_values_per_second: f64,
     ratio: f64,
+    /// If no core had been idle while the sink ran.
+    ratio_without_idle: f64,
     /// The greatest of all rounds.
     peak_rss_bytes: u64,
     sink_cpu_seconds: f64,
     server_cpu_seconds: f64,
+    broker_cpu_seconds: f64,
+    /// While the sink ran, over all cores and programs.
+    machine_busy_seconds: f64,
+    machine_idle_seconds: f64,
     limit_server_cpu_seconds: f64,
     limit_client_cpu_seconds: f64,
     rows_per_transaction: f64,
@@ -34,36 +38,37 @@ pub(super) struct Report {
     limit_rows_per_second_of_rounds: Vec<f64>,
 }
 
-pub(super) fn report(options: &Options, sent: &Sent, sinks: &[Ran], limits: &[Limit]) -> Report {
-    let rates: Vec<f64> = sinks.iter().map(Ran::rows_per_second).collect();
-    let limit_rates: Vec<f64> = limits.iter().map(Limit::rows_per_second).collect();
-    let pairs = rates.iter().zip(&limit_rates);
-    let ratios: Vec<f64> = pairs.map(|(rate, limit)| rate / limit).collect();
+pub(super) fn report(options: &Options, sent: &Sent, rounds: &[Round]) -> Report {
+    let of = |figure: fn(&Round) -> f64| -> Vec<f64> { rounds.iter().map(figure).collect() };
+    let rates = of(|round| round.sink.rows_per_second());
+    let limit_rates = of(|round| round.limit.rows_per_second());
+    let ratios = of(Round::ratio);
     let values_per_row = sent.values as f64 / sent.points as f64;
     let (rate, limit_rate) = (median(rates.clone()), median(limit_rates.clone()));
+    let peaks = rounds.iter().map(|round| round.sink.peak_rss_bytes);
     Report {
         store: options.store.word(),
         encoding: options.encoding.clone(),
         rows: sent.points,
         values: sent.values,
         message_bytes: sent.bytes,
-        rounds: sinks.len(),
-        limit_way: limits.last().map_or("", |limit| limit.way),
+        rounds: rounds.len(),
+        limit_way: rounds.last().map_or("", |round| round.limit.way),
         limit_rows_per_second: limit_rate,
         limit_values_per_second: limit_rate * values_per_row,
         sink_rows_per_second: rate,
         sink_values_per_second: rate * values_per_row,
         ratio: median(ratios.clone()),
-        peak_rss_bytes: sinks
-            .iter()
-            .map(|ran| ran.peak_rss_bytes)
-            .max()
-            .unwrap_or(0),
-        sink_cpu_seconds: median(sinks.iter().map(|ran| ran.cpu_seconds)),
-        server_cpu_seconds: median(sinks.iter().map(|ran| ran.server_cpu_seconds)),
-        limit_server_cpu_seconds: median(limits.iter().map(|limit| limit.server_cpu_seconds)),
-        limit_client_cpu_seconds: median(limits.iter().map(|limit| limit.client_cpu_seconds)),
-        rows_per_transaction: median(sinks.iter().map(Ran::rows_per_step)),
+        ratio_without_idle: median(of(Round::ratio_without_idle)),
+        peak_rss_bytes: peaks.max().unwrap_or(0),
+        sink_cpu_seconds: median(of(|round| round.sink.cpu_seconds)),
+        server_cpu_seconds: median(of(|round| round.sink.server_cpu_seconds)),
+        broker_cpu_seconds: median(of(|round| round.broker_cpu_seconds)),
+        machine_busy_seconds: median(of(|round| round.machine.busy_seconds)),
+        machine_idle_seconds: median(of(|round| round.machine.idle_seconds)),
+        limit_server_cpu_seconds: median(of(|round| round.limit.server_cpu_seconds)),
+        limit_client_cpu_seconds: median(of(|round| round.limit.client_cpu_seconds)),
+        rows_per_transaction: median(of(|round| round.sink.rows_per_step())),
         ratios,
         sink_rows_per_second_of_rounds: rates,
         limit_rows_per_second_of_rounds: limit_rates,
@@ -96,8 +101,12 @@ impl Report {
             self.ratio, self.ratios
         );
         println!(
-            "CPU                      sink {:.1} s, its server {:.1} s",
-            self.sink_cpu_seconds, self.server_cpu_seconds
+            "CPU                      sink {:.1} s, its server {:.1} s, broker {:.1} s",
+            self.sink_cpu_seconds, self.server_cpu_seconds, self.broker_cpu_seconds
+        );
+        println!(
+            "all cores                busy {:.1} s, idle {:.1} s; never idle, the ratio would be {:.2}",
+            self.machine_busy_seconds, self.machine_idle_seconds, self.ratio_without_idle
         );
         println!(
             "CPU of the limit         client {:.1} s, server {:.1} s",
