@@ -15,6 +15,7 @@ use crate::assemble::Packed;
 use crate::assemble::step::bounded;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 use tidegauge_model::Reason;
 use tidegauge_store::{DeadLetter, ErrorClass, RowBlock, Step, Store, StoreError};
 use tidegauge_wire::{Encoding, header_value};
@@ -55,7 +56,12 @@ pub(crate) async fn set_refused_rows_aside(
         .entry(Reason::RefusedByDatabase)
         .or_default();
     *counted += refused.len() as u64;
-    bury(&mut packed.step, &refused, messages, default_encoding);
+    bury(
+        Arc::make_mut(&mut packed.step),
+        &refused,
+        messages,
+        default_encoding,
+    );
     Ok(refused.len())
 }
 

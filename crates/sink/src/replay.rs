@@ -93,7 +93,7 @@ impl Replayer {
             let Some(mut packed) = self.pack(letter, &message).await? else {
                 continue;
             };
-            if let Err(why) = prepare(&mut packed.step, letter) {
+            if let Err(why) = prepare(Arc::make_mut(&mut packed.step), letter) {
                 return Ok(Replayed::Refused(why));
             }
             if let Some(replayed) = self.apply(letter, &message, packed).await? {

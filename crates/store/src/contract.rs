@@ -26,6 +26,8 @@ use crate::{
     SettleRequest, SourceId, Step, StoreError,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub struct StoredPosition {
     pub next_offset: i64,
 }
 
-/// A database that takes steps. One owner, one writer connection.
+/// A database that takes steps. One owner, one step at a time.
 #[async_trait::async_trait]
 pub trait Store: Send {
     /// Creates what is missing and brings the schema to this program's version, under a lock. A
@@ -113,6 +115,21 @@ pub trait Store: Send {
     /// [`StoreError::is_certainly_rolled_back`] says so: apply the same step again, the positions
     /// tell.
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError>;
+
+    /// [`Store::apply`], with word of the step that comes next: it is sent when it is packed, and will
+    /// be applied by the next call, as the same value. A store may write its rows meanwhile. Nothing
+    /// of them can be seen, and nothing is decided, before that call; if it never comes nothing was
+    /// written.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    async fn apply_before(
+        &mut self,
+        step: &Step,
+        _next: oneshot::Receiver<Arc<Step>>,
+    ) -> Result<Applied, StoreError> {
+        self.apply(step).await
+    }
 
     /// Writes rows by the same ways as [`Store::apply`], in a transaction that is always rolled
     /// back: whether the database takes them, all together. Their origins mean nothing here.

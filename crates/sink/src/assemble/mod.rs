@@ -37,8 +37,8 @@ impl Needs {
 /// A step, ready to be applied.
 #[derive(Debug)]
 pub struct Packed {
-    /// The step.
-    pub step: Step,
+    /// The step; the store may be writing it ahead.
+    pub step: Arc<Step>,
     /// How many of the messages it takes, from the first on; the others are for the next step.
     pub consumed: usize,
     /// What was seen, for metrics.
@@ -152,7 +152,7 @@ impl Assembler {
         let (step, tally) = draft.finish(blocks, self.ledger.changes());
         self.ledger.assume();
         Assembled::Packed(Box::new(Packed {
-            step,
+            step: Arc::new(step),
             consumed,
             tally,
         }))
@@ -170,8 +170,10 @@ impl Assembler {
     }
 
     /// This step is committed: the memory of its rows is used again.
-    pub fn recycle(&mut self, step: Step) {
-        self.packer.recycle(step.blocks);
+    pub fn recycle(&mut self, step: Arc<Step>) {
+        if let Some(step) = Arc::into_inner(step) {
+            self.packer.recycle(step.blocks);
+        }
     }
 
     /// Others may have changed the ledger: all of it is read again.

@@ -248,7 +248,7 @@ fn packed(lengths: &[usize]) -> Packed {
         ..Step::default()
     };
     Packed {
-        step,
+        step: step.into(),
         consumed: 2,
         tally: crate::assemble::Tally::default(),
     }

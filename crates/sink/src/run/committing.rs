@@ -1,7 +1,8 @@
 //! Committing: one step is committed while the next one is being packed.
 //!
 //! The next step is packed as if the one before were committed already: its positions begin where
-//! that one's end, and the ledger book holds its changes. If it turns out otherwise (fenced, a
+//! that one's end, and the ledger book holds its changes. The store is told of it, and may write its
+//! rows ahead. If it turns out otherwise (fenced, a
 //! ledger row was moved, or the end had been reached already), what was packed ahead is thrown away,
 //! and the book forgets the rows of both. So nothing that is committed was ever built from something
 //! that is not.
@@ -11,8 +12,10 @@ use super::{Leave, Sink};
 use crate::assemble::{Assembled, Packed};
 use crate::bisect::set_refused_rows_aside;
 use crate::status::{fenced, phase_took};
+use std::sync::Arc;
 use std::time::Instant;
-use tidegauge_store::{Applied, ErrorClass};
+use tidegauge_store::{Applied, ErrorClass, Step};
+use tokio::sync::oneshot;
 
 impl Sink {
     /// Packs and commits what waits, until nothing does or there is something else to look after.
@@ -20,8 +23,14 @@ impl Sink {
         let mut pending = self.pack().await?;
         loop {
             self.gather().await?;
-            let ahead = (!self.waiting.is_empty()).then(|| self.begin_packing());
-            let applied = self.apply(&mut pending).await;
+            let (ahead, told) = match self.waiting.is_empty() {
+                true => (None, None),
+                false => {
+                    let (tell, told) = oneshot::channel();
+                    (Some(self.begin_packing(Some(tell))), Some(told))
+                }
+            };
+            let applied = self.apply(&mut pending, told).await;
             let next = match ahead {
                 Some(packing) => Some(self.end_packing(packing).await?),
                 None => None,
@@ -63,8 +72,13 @@ impl Sink {
         }
     }
 
-    /// Has the store commit a step, waiting out outages and setting refused rows aside.
-    async fn apply(&mut self, pending: &mut Pending) -> Result<Applied, Leave> {
+    /// Has the store commit a step, waiting out outages and setting refused rows aside. It is told
+    /// the next one as soon as that is packed.
+    async fn apply(
+        &mut self,
+        pending: &mut Pending,
+        mut next: Option<oneshot::Receiver<Arc<Step>>>,
+    ) -> Result<Applied, Leave> {
         let Pending { packed, messages } = pending;
         if packed.step.moves.is_empty() {
             // Nothing of it was ours or new.
@@ -75,7 +89,11 @@ impl Sink {
         }
         let began = Instant::now();
         loop {
-            match self.store.apply(&packed.step).await {
+            let applied = match next.take() {
+                Some(next) => self.store.apply_before(&packed.step, next).await,
+                None => self.store.apply(&packed.step).await,
+            };
+            match applied {
                 Ok(applied) => {
                     phase_took("apply", began.elapsed());
                     let (rows, seconds) = (packed.step.rows(), began.elapsed().as_secs_f64());

@@ -5,8 +5,10 @@ use crate::assemble::{Assembled, Assembler, Needs, Packed};
 use crate::status::phase_took;
 use crate::{Message, SinkError};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegauge_store::{ErrorClass, SourceId, StoreError};
+use tidegauge_store::{ErrorClass, SourceId, Step, StoreError};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Rounds of asking after which the store evidently does not make what it is asked for.
@@ -30,7 +32,7 @@ impl Sink {
     /// Packs what waits; has the store make what is missing until nothing is.
     pub(super) async fn pack(&mut self) -> Result<Pending, Leave> {
         for round in 0.. {
-            let packing = self.begin_packing();
+            let packing = self.begin_packing(None);
             match self.end_packing(packing).await? {
                 Assembled::Packed(packed) => return Ok(self.pending(*packed)),
                 Assembled::Needs(needs) if round < MOST_ROUNDS => self.meet(needs).await?,
@@ -46,8 +48,11 @@ impl Sink {
     }
 
     /// Lends the assembler and what waits to a blocking thread. Until they are given back nothing
-    /// may be taken from the source.
-    pub(super) fn begin_packing(&mut self) -> JoinHandle<Lent> {
+    /// may be taken from the source. The step is `told` as soon as it is packed.
+    pub(super) fn begin_packing(
+        &mut self,
+        told: Option<oneshot::Sender<Arc<Step>>>,
+    ) -> JoinHandle<Lent> {
         let mut assembler = self
             .assembler
             .take()
@@ -57,6 +62,10 @@ impl Sink {
         tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let assembled = assembler.assemble(&waiting, &positions);
+            if let (Assembled::Packed(packed), Some(told)) = (&assembled, told) {
+                // Nobody listens if the store writes one step after the other.
+                let _unheard = told.send(packed.step.clone());
+            }
             Lent {
                 assembler,
                 waiting,

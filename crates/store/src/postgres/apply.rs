@@ -4,18 +4,22 @@
 //! come one COPY per block and partition, straight into the leaf, the dead letters, and COMMIT.
 //! What was counted against what was asked decides between commit, fence and a moved ledger.
 //!
+//! Where the rows are on their way already (`ahead`), the same questions are asked behind them instead
+//! of before them: it is one transaction, so they decide as well.
+//!
 //! COPY is optimistic (S5): only when a row is met that is there already, under a unique key, is
 //! the step done again with that measurement going through a staging table.
 
+use super::ahead::Written;
 use super::bookkeeping;
 use super::connect::Session;
 use super::copy::{CopyEncoder, CopyPlan, time_out_of_range};
 use super::dead_letters;
 use super::errors::During;
-use super::partitions::{self, Leaf, Partitions, State, Wanted};
+use super::partitions::{self, Leaf, LeafKeys, Partitions, State, Wanted};
 use super::send::{Load, send};
 use super::staging::{self, Repeats};
-use super::values::{Time, data_table, quoted, wire_time};
+use super::values::{data_table, quoted, wire_time};
 use crate::phases::Phases;
 use crate::{Applied, RowBlock, Step, StoreError};
 use futures_util::future;
@@ -30,6 +34,8 @@ const ATTEMPTS: usize = 10;
 pub(super) struct Applier {
     pub(super) partitions: Partitions,
     encoder: CopyEncoder,
+    /// The partitions into which the last committed step went, and most likely the next one does.
+    last_leaves: Vec<Leaf>,
 }
 
 /// What becomes of the transaction when all is written.
@@ -50,15 +56,15 @@ enum Attempt {
 }
 
 /// The rows of one block that belong to one partition, in the order in which they are sent.
-struct Portion<'a> {
-    block: &'a RowBlock,
-    leaf: Leaf,
-    rows: Cow<'a, [u32]>,
+pub(super) struct Portion<'a> {
+    pub(super) block: &'a RowBlock,
+    pub(super) leaf: Leaf,
+    pub(super) rows: Cow<'a, [u32]>,
 }
 
 impl Portion<'_> {
     /// The COPY of it, straight into its partition.
-    fn load(&self) -> Load<'_> {
+    pub(super) fn load(&self) -> Load<'_> {
         let plan = CopyPlan::of(self.block, false);
         Load {
             block: self.block,
@@ -78,6 +84,42 @@ impl Applier {
         step: &Step,
     ) -> Result<Applied, StoreError> {
         self.run(session, step, Ending::Commit).await
+    }
+
+    /// Commits a step whose rows are written already. `Err`: it is not committed, and may be applied
+    /// as if nothing had been written; what is inside is the outcome.
+    pub(super) async fn commit_written(
+        &mut self,
+        written: &mut Written,
+        step: &Step,
+    ) -> Result<Result<Applied, StoreError>, StoreError> {
+        let mut phases = Phases::begin();
+        let session = &mut written.session;
+        match ask(session, step, None, &[]).await? {
+            Some(Attempt::Done(applied)) => return Ok(Ok(applied)),
+            Some(_) => return Err(partitions::vanished()),
+            None => phases.end("fence"),
+        }
+        let ended = end(session, step, Ending::Commit, &mut phases).await;
+        Ok(ended.map(|()| {
+            self.committed(written.leaves.drain(..).collect());
+            Applied::Committed {
+                rows: written.rows,
+                duplicates: 0,
+            }
+        }))
+    }
+
+    /// The partitions into which the last committed step went.
+    pub(super) fn last_leaves(&self) -> Vec<Leaf> {
+        self.last_leaves.clone()
+    }
+
+    fn committed(&mut self, leaves: Vec<Leaf>) {
+        for leaf in &leaves {
+            self.partitions.note_written(leaf);
+        }
+        self.last_leaves = leaves;
     }
 
     /// Writes rows and rolls back. After an error of class `Data` the transaction is still open.
@@ -113,9 +155,8 @@ impl Applier {
             {
                 Attempt::Done(applied) => {
                     if ending == Ending::Commit && matches!(applied, Applied::Committed { .. }) {
-                        for portion in &portions {
-                            self.partitions.note_written(&portion.leaf);
-                        }
+                        let leaves = distinct_leaves(&portions).into_iter().cloned();
+                        self.committed(leaves.collect());
                     }
                     return Ok(applied);
                 }
@@ -231,7 +272,8 @@ impl Applier {
         }
         let leaves = distinct_leaves(portions);
         let mut phases = Phases::begin();
-        if let Some(ended) = begin(session, step, &leaves).await? {
+        let begin = begin_statement(step, &[]);
+        if let Some(ended) = ask(session, step, Some(&begin), &leaves).await? {
             return Ok(ended);
         }
         if !dead_letters::take_out_all(session, &step.resolves).await? {
@@ -257,22 +299,7 @@ impl Applier {
         if duplicates > 0 {
             bookkeeping::count_repeats(session, step, &repeats).await?;
         }
-        dead_letters::insert(session, step).await?;
-        dead_letters::count_further(session, step).await?;
-        bookkeeping::note_gaps(session, step).await?;
-        phases.end("copy");
-        match ending {
-            Ending::Commit => {
-                session.commit().await?;
-                phases.end("commit");
-            }
-            Ending::RollBack => {
-                // What COMMIT would have checked.
-                let check = "set constraints all immediate";
-                session.batch("trying rows", check).await?;
-                session.rollback().await?;
-            }
-        }
+        end(session, step, ending, &mut phases).await?;
         Ok(Attempt::Done(Applied::Committed {
             rows: new_rows,
             duplicates,
@@ -311,19 +338,59 @@ fn wanted_leaf(block: &RowBlock, time_us: i64) -> Result<Wanted<'_>, StoreError>
     })
 }
 
-/// BEGIN and all that decides whether the step may be written, in one round trip. `Some`: it may
-/// not, and the transaction is rolled back.
-async fn begin(
+/// What is beside the rows, and the end of the transaction.
+async fn end(
     session: &mut Session,
     step: &Step,
-    leaves: &[&Leaf],
-) -> Result<Option<Attempt>, StoreError> {
+    ending: Ending,
+    phases: &mut Phases,
+) -> Result<(), StoreError> {
+    dead_letters::insert(session, step).await?;
+    dead_letters::count_further(session, step).await?;
+    bookkeeping::note_gaps(session, step).await?;
+    phases.end("copy");
+    match ending {
+        Ending::Commit => {
+            session.commit().await?;
+            phases.end("commit");
+        }
+        Ending::RollBack => {
+            // What COMMIT would have checked.
+            let check = "set constraints all immediate";
+            session.batch("trying rows", check).await?;
+            session.rollback().await?;
+        }
+    }
+    Ok(())
+}
+
+/// BEGIN, with locks on tables: COPY into a leaf locks the leaf and then looks at its parent, a schema
+/// change the other way round, so the parents are locked first.
+pub(super) fn begin_statement(step: &Step, others: &[&str]) -> String {
     let parents: BTreeSet<String> = step
         .blocks
         .iter()
         .map(|block| data_table(&block.measurement().name))
         .collect();
-    let parents: Vec<String> = parents.into_iter().collect();
+    let others = others.iter().map(|table| (*table).to_owned());
+    let tables: Vec<String> = others.chain(parents).collect();
+    let mut begin = "begin isolation level read committed".to_owned();
+    if !tables.is_empty() {
+        let tables = tables.join(", only ");
+        begin.push_str(&format!("; lock table only {tables} in row exclusive mode"));
+    }
+    begin
+}
+
+/// All that decides whether the step may be written, in one round trip, with `begin` before it and the
+/// locks on the partitions, unless they are held already. `Some`: it may not, and the transaction is
+/// rolled back.
+async fn ask(
+    session: &mut Session,
+    step: &Step,
+    begin: Option<&str>,
+    leaves: &[&Leaf],
+) -> Result<Option<Attempt>, StoreError> {
     let doing = "checking the positions of a step";
     let moves = bookkeeping::Moves::of(step);
     let (updates, inserts) = bookkeeping::LedgerColumns::of(step);
@@ -333,23 +400,18 @@ async fn begin(
         session.prepared(doing, bookkeeping::INSERT_LEDGER).await?,
         session.prepared(doing, partitions::LOCK_LEAVES).await?,
     ];
-    let leaf_measurements: Vec<i32> = leaves.iter().map(|leaf| leaf.measurement).collect();
-    let leaf_times: Vec<Time> = leaves.iter().map(|leaf| Time(leaf.from_us)).collect();
+    let leaf_keys = LeafKeys::of(leaves);
     let [move_positions, update_ledger, insert_ledger, lock_leaves] = &statements;
     let client = session.client();
-    // COPY into a leaf locks the leaf and then looks at its parent, a schema change the other way
-    // round: so the parents are locked first.
-    let mut begin = "begin isolation level read committed".to_owned();
-    if !parents.is_empty() {
-        begin.push_str(&format!(
-            "; lock table only {} in row exclusive mode",
-            parents.join(", only ")
-        ));
-    }
     // The futures are first polled in this order, so that is the order on the wire; what is not
     // needed is not sent.
     let answers = future::try_join5(
-        client.batch_execute(&begin),
+        async {
+            match begin {
+                None => Ok(()),
+                Some(begin) => client.batch_execute(begin).await,
+            }
+        },
         async {
             let moves = moves.parameters();
             client.execute(move_positions, &moves).await
@@ -369,11 +431,7 @@ async fn begin(
         async {
             match leaves.is_empty() {
                 true => Ok(Vec::new()),
-                false => {
-                    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
-                        [&leaf_measurements, &leaf_times];
-                    client.query(lock_leaves, &parameters).await
-                }
+                false => client.query(lock_leaves, &leaf_keys.parameters()).await,
             }
         },
     );
@@ -402,7 +460,7 @@ async fn begin(
 }
 
 /// Each partition once, in one order for all writers.
-fn distinct_leaves<'a>(portions: &'a [Portion<'_>]) -> Vec<&'a Leaf> {
+pub(super) fn distinct_leaves<'a>(portions: &'a [Portion<'_>]) -> Vec<&'a Leaf> {
     let mut leaves: Vec<&Leaf> = portions.iter().map(|portion| &portion.leaf).collect();
     leaves.sort_by_key(|leaf| (leaf.measurement, leaf.from_us));
     leaves.dedup();

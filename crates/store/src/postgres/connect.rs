@@ -9,6 +9,7 @@ use super::url::Target;
 use crate::{ErrorClass, StoreError};
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
@@ -218,15 +219,18 @@ async fn open(target: &Target) -> Result<(Client, JoinHandle<()>), tokio_postgre
 /// A writer's connection. While a call is under way it is taken out, so that a call that fails,
 /// or is given up half-way, leaves none behind.
 pub(super) struct Link {
-    target: Target,
+    target: Arc<Target>,
     session: Option<Session>,
+    /// A second one, for what is written ahead.
+    spare: Option<Session>,
 }
 
 impl Link {
-    pub(super) const fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target) -> Self {
         Self {
-            target,
+            target: Arc::new(target),
             session: None,
+            spare: None,
         }
     }
 
@@ -234,7 +238,7 @@ impl Link {
     pub(super) async fn take(&mut self) -> Result<Session, StoreError> {
         match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => Ok(session),
-            None => Session::connect(&self.target, Purpose::Write).await,
+            None => self.connect_another().await,
         }
     }
 
@@ -243,9 +247,16 @@ impl Link {
         Session::connect(&self.target, Purpose::Write).await
     }
 
-    /// Keeps a connection on which nothing failed.
+    /// Keeps a connection on which nothing failed; a second one is the spare one.
     pub(super) fn keep(&mut self, session: Session) {
-        self.session = Some(session);
+        self.spare = self.session.replace(session).or(self.spare.take());
+    }
+
+    /// What a second connection is made of, and one if it is there; the first one will do when it is
+    /// `free`.
+    pub(super) fn second(&mut self, free: bool) -> (Arc<Target>, Option<Session>) {
+        let first = self.session.take_if(|_| free);
+        (self.target.clone(), first.or_else(|| self.spare.take()))
     }
 }
 

@@ -7,13 +7,14 @@
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
 //! | `schema_text` | all of that as SQL, for an administrator |
-//! | `apply`, `copy`, `staging`, `bookkeeping`, `dead_letters` | the step |
+//! | `apply`, `ahead`, `send`, `copy`, `staging`, `bookkeeping`, `dead_letters` | the step |
 //! | `settle`, `upkeep` | settled partitions, retention |
 //! | `read`, `account` | queries |
 //!
 //! Everything lies in the first schema of the search path; a role that owns it is enough.
 
 mod account;
+mod ahead;
 mod apply;
 mod bookkeeping;
 mod connect;
@@ -36,6 +37,7 @@ mod url;
 mod values;
 mod view;
 
+use self::ahead::{Ahead, Ended};
 use crate::letters::{self, HeldBytes, Measured, Shelf};
 use crate::seen::SeenSeries;
 use crate::{
@@ -46,6 +48,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Opens it for writing.
 ///
@@ -56,6 +59,7 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
     Ok(Box::new(PostgresStore {
         link: connect::Link::new(target),
         applier: apply::Applier::default(),
+        ahead: None,
         seen: SeenSeries::default(),
         held: HeldBytes::default(),
     }))
@@ -76,17 +80,98 @@ pub use schema_text::schema_sql;
 struct PostgresStore {
     link: connect::Link,
     applier: apply::Applier,
+    /// The step that comes next. Whatever else is done ends it first: its locks must not be in the way.
+    ahead: Option<Ahead>,
     seen: SeenSeries,
     held: HeldBytes,
 }
 
 impl PostgresStore {
+    /// The connection, with nothing written ahead on another.
+    async fn session(&mut self) -> Result<connect::Session, StoreError> {
+        self.ahead = None;
+        self.link.take().await
+    }
+
+    /// Commits a step; meanwhile the one that comes next may be written.
+    async fn commit(
+        &mut self,
+        step: &Step,
+        next: Option<oneshot::Receiver<Arc<Step>>>,
+    ) -> Result<Applied, StoreError> {
+        let ahead = self.ahead.take();
+        // Ended again if this step is not committed: it was packed as if it were.
+        let next = next.map(|next| {
+            let (target, session) = self.link.second(ahead.is_some());
+            Ahead::begin(target, session, self.applier.last_leaves(), next)
+        });
+        let written = match ahead {
+            Some(ahead) => self.commit_written(step, ahead).await,
+            None => None,
+        };
+        let applied = match written {
+            Some(applied) => applied,
+            None => {
+                let mut session = self.link.take().await?;
+                let applied = self.applier.apply(&mut session, step).await;
+                self.keep_after(session, applied.as_ref().err()).await;
+                applied
+            }
+        };
+        match &applied {
+            Ok(Applied::Committed { .. }) => {
+                if self.seen.see(&step.blocks) {
+                    self.note_seen().await;
+                }
+                self.ahead = next;
+            }
+            Err(error) if error.code() == Some("55P03") => self.end_frozen_sessions().await,
+            _ => {}
+        }
+        applied
+    }
+
+    /// Commits a step if its rows were written ahead; `None`: they were not, or are of no use.
+    async fn commit_written(
+        &mut self,
+        step: &Step,
+        ahead: Ahead,
+    ) -> Option<Result<Applied, StoreError>> {
+        let mut written = match ahead.end().await {
+            Ended::Written(written) => written,
+            Ended::Nothing(session) => {
+                session
+                    .into_iter()
+                    .for_each(|session| self.link.keep(session));
+                return None;
+            }
+        };
+        if !written.is_of(step) {
+            // It was packed anew.
+            if written.session.rollback().await.is_ok() {
+                self.link.keep(written.session);
+            }
+            return None;
+        }
+        match self.applier.commit_written(&mut written, step).await {
+            Ok(applied) => {
+                let error = applied.as_ref().err();
+                self.keep_after(written.session, error).await;
+                Some(applied)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what was written ahead is of no use");
+                None
+            }
+        }
+    }
+
     /// Runs a call on the connection.
     async fn call<T>(
         &mut self,
         call: impl AsyncFnOnce(&mut connect::Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         let answer = call(&mut session).await?;
         self.link.keep(session);
         Ok(answer)
@@ -105,7 +190,7 @@ impl PostgresStore {
                    and exists (select from pg_locks l where l.pid = a.pid and l.granted
                                and l.relation = 'position'::regclass
                                and l.mode = 'RowExclusiveLock')";
-        let Ok(mut session) = self.link.take().await else {
+        let Ok(mut session) = self.session().await else {
             return;
         };
         let seconds = session.deadline.as_secs_f64() + 1.0;
@@ -156,7 +241,7 @@ impl PostgresStore {
 #[async_trait::async_trait]
 impl Store for PostgresStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         pooler::refuse_transaction_mode(&session, &self.link).await?;
         migrate::migrate(&mut session).await
     }
@@ -191,7 +276,7 @@ impl Store for PostgresStore {
         needs: &Requirements,
         catalog: &mut Catalog,
     ) -> Result<(), StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         // A series may need a measurement that nobody asked for.
         let none = MeasurementNeed::default();
         let mut measurements: BTreeMap<&str, &MeasurementNeed> = needs
@@ -214,30 +299,26 @@ impl Store for PostgresStore {
     }
 
     async fn apply(&mut self, step: &Step) -> Result<Applied, StoreError> {
-        let mut session = self.link.take().await?;
-        let applied = self.applier.apply(&mut session, step).await;
-        self.keep_after(session, applied.as_ref().err()).await;
-        if applied
-            .as_ref()
-            .is_err_and(|error| error.code() == Some("55P03"))
-        {
-            self.end_frozen_sessions().await;
-        }
-        if matches!(applied, Ok(Applied::Committed { .. })) && self.seen.see(&step.blocks) {
-            self.note_seen().await;
-        }
-        applied
+        self.commit(step, None).await
+    }
+
+    async fn apply_before(
+        &mut self,
+        step: &Step,
+        next: oneshot::Receiver<Arc<Step>>,
+    ) -> Result<Applied, StoreError> {
+        self.commit(step, Some(next)).await
     }
 
     async fn try_rows(&mut self, rows: Vec<RowBlock>) -> Result<(), StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         let tried = self.applier.try_rows(&mut session, rows).await;
         self.keep_after(session, tried.as_ref().err()).await;
         tried
     }
 
     async fn housekeep(&mut self) -> Result<(), StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         // Summaries of indexes, new partitions and views are for the owner of the tables.
         if session.manages_schema {
             self.applier.partitions.housekeep(&mut session).await?;
@@ -253,7 +334,7 @@ impl Store for PostgresStore {
 
     // The sessions of these two have other settings than the steps want: they are not kept.
     async fn settle(&mut self, request: &SettleRequest) -> Result<SettleReport, StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         match session.manages_schema {
             true => settle::settle(&mut session, request).await,
             false => Ok(SettleReport::default()),
@@ -261,7 +342,7 @@ impl Store for PostgresStore {
     }
 
     async fn retain(&mut self, request: &RetentionRequest) -> Result<RetentionReport, StoreError> {
-        let mut session = self.link.take().await?;
+        let mut session = self.session().await?;
         match session.manages_schema {
             true => upkeep::retain(&mut session, request).await,
             false => Ok(RetentionReport::default()),

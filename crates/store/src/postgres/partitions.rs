@@ -14,6 +14,7 @@ use crate::StoreError;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 
 /// The length of new partitions, aligned to UTC.
 const LENGTH_US: i64 = DAY_US;
@@ -396,6 +397,25 @@ pub(super) const LOCK_LEAVES: &str = "select p.name, p.to_time, p.state
     from unnest($1::integer[], $2::timestamptz[]) with ordinality as v(measurement_id, from_time, n)
     join partition p on p.measurement_id = v.measurement_id and p.from_time = v.from_time
     order by v.n for share of p";
+
+/// What [`LOCK_LEAVES`] takes.
+pub(super) struct LeafKeys {
+    measurements: Vec<i32>,
+    from: Vec<Time>,
+}
+
+impl LeafKeys {
+    pub(super) fn of(leaves: &[&Leaf]) -> Self {
+        Self {
+            measurements: leaves.iter().map(|leaf| leaf.measurement).collect(),
+            from: leaves.iter().map(|leaf| Time(leaf.from_us)).collect(),
+        }
+    }
+
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 2] {
+        [&self.measurements, &self.from]
+    }
+}
 
 /// Whether the rows of [`LOCK_LEAVES`] are these partitions, and all of them take rows.
 pub(super) fn are_as_known(rows: &[tokio_postgres::Row], leaves: &[&Leaf]) -> bool {

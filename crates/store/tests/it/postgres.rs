@@ -7,6 +7,7 @@ mod rights;
 mod settling;
 mod tables;
 mod tls;
+mod written_ahead;
 
 use crate::conformance::building::{Writer, moved, point};
 use crate::conformance::{Subject, conformance};

@@ -5,12 +5,12 @@ use super::building::{Writer, committed, moved, point, stored};
 use tidegauge_model::{AgentId, DropReason, SequenceRanges};
 use tidegauge_store::{Applied, LedgerChange, LedgerKey, LedgerRow, Step, ToldDrop};
 
-fn key(agent: &str, epoch: i64) -> LedgerKey {
+pub(crate) fn key(agent: &str, epoch: i64) -> LedgerKey {
     let agent = AgentId::new(agent).expect("valid");
     LedgerKey { agent, epoch }
 }
 
-fn change(key: &LedgerKey, expected_version: i64, next_sequence: u64) -> LedgerChange {
+pub(crate) fn change(key: &LedgerKey, expected_version: i64, next_sequence: u64) -> LedgerChange {
     let dropped = vec![ToldDrop {
         first: 3,
         last: 4,

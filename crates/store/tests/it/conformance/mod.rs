@@ -5,6 +5,7 @@
 //! which the lints refuse.
 
 pub(crate) mod account;
+pub(crate) mod ahead;
 pub(crate) mod building;
 pub(crate) mod dead_letters;
 pub(crate) mod faults;
@@ -91,6 +92,12 @@ macro_rules! conformance {
             the_second_of_two_writers_is_fenced,
             a_step_without_rows_moves_the_position,
             dead_letters_are_stored_and_listed,
+        ] }
+        conformance! { $subject, ahead: [
+            a_chain_is_written_once_in_order,
+            what_is_never_applied_was_never_written,
+            a_step_that_is_packed_anew_replaces_the_one_told,
+            what_is_written_ahead_is_fenced_all_the_same,
         ] }
         conformance! { $subject, ledger: [
             rows_come_back_as_they_were_written,
