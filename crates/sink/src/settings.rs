@@ -53,7 +53,7 @@ impl Default for SinkSettings {
             encoding: ENCODINGS[0],
             own_encodings: Vec::new(),
             foreign: Arc::default(),
-            step_points: 40_000,
+            step_points: 25_000,
             step_bytes: 8 * 1024 * 1024,
             on_lost_messages: OnLostMessages::default(),
             retry_first: Duration::from_millis(100),

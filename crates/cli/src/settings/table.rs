@@ -299,7 +299,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The host of points of foreign encodings that have none of these tags; without it they are dead letters."),
     row("sink.time_unit", Some("time-unit"), Type::Choice(TimeUnit::WORDS), None, FOREIGN,
         "The unit of times in influx (by default ns) and telegraf-json (by default s)."),
-    row("sink.step_points", None, Type::Count, Some("40000"), SINKS,
+    row("sink.step_points", None, Type::Count, Some("25000"), SINKS,
         "Points that one step commits at most."),
     row("sink.step_bytes", None, Type::Bytes, Some("8MiB"), SINKS,
         "Bytes of messages that one step commits at most."),
