@@ -100,7 +100,7 @@ mod tests {
         );
         assert_eq!(
             schema["properties"]["sink"]["properties"]["step_points"]["default"],
-            40_000
+            25_000
         );
         let checks = &schema["properties"]["agent"]["properties"]["checks"];
         assert_eq!(checks["items"]["required"], json!(["url"]));
