@@ -13,7 +13,6 @@
 
 mod bench;
 mod check;
-mod coverage;
 mod docs;
 mod faults;
 mod fuzz;
@@ -67,7 +66,6 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
             Some("down") => services::down(),
             _ => services::status(),
         },
-        Some(("coverage", options)) => coverage::coverage(options),
         Some(("package", options)) => package::package(options),
         Some(("release", options)) => release::release(options),
         Some(("hooks", options)) => hooks::install(options.get_flag("remove")),
@@ -124,9 +122,6 @@ fn command() -> Command {
                 .subcommand(Command::new("down").about("Stop them and throw their data away"))
                 .subcommand(Command::new("status").about("Say which run")),
         )
-        .subcommand(coverage::shape(Command::new("coverage").about(
-            "Run tests with coverage: a table, and pages in target/coverage",
-        )))
         .subcommand(package::shape(Command::new("package").about(
             "Make the packages of a release in target/package: tarball, deb, rpm, SBOM, checksums",
         )))

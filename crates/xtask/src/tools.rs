@@ -18,8 +18,6 @@ pub(crate) const CARGO_DEB: Tool = Tool::new("cargo-deb", "3.8.0");
 pub(crate) const CARGO_GENERATE_RPM: Tool = Tool::new("cargo-generate-rpm", "0.21.1");
 pub(crate) const CARGO_CYCLONEDX: Tool = Tool::new("cargo-cyclonedx", "0.5.9");
 
-pub(crate) const CARGO_LLVM_COV: Tool = Tool::new("cargo-llvm-cov", "0.9.1");
-
 impl Tool {
     const fn new(name: &'static str, version: &'static str) -> Self {
         Self { name, version }
