@@ -3,7 +3,7 @@
 
 use super::{AgentError, CheckReason, CheckSettings, Finding, ProbeContext, resolve, tls};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const CONNECTING: &str = "connecting";
+/// Of a chain no more certificates are looked at.
+const MAX_CHAIN: usize = 16;
 /// Texts of fields, such as the names of a certificate, are cut after so many characters.
 const MAX_TEXT_CHARS: usize = 1_024;
 
@@ -24,6 +26,8 @@ pub(super) struct Progress {
     pub(super) phase: &'static str,
     /// When the certificate of the server ends, seconds since 1970.
     pub(super) not_after: Option<i64>,
+    /// When the first of its chain ends.
+    pub(super) chain_ends: Option<i64>,
     began: Instant,
     fields: Vec<(Name, Value)>,
 }
@@ -62,18 +66,76 @@ impl Progress {
         Self {
             phase: "",
             not_after: None,
+            chain_ends: None,
             began: Instant::now(),
             fields: Vec::with_capacity(12),
         }
     }
 
-    /// Notes how long a phase took, to the microsecond.
+    /// Notes how long a phase took, to the microsecond; a phase that comes again adds to it.
     pub(super) fn took(&mut self, name: Name, began: Instant) {
-        self.found(name, began.elapsed().as_micros() as f64 / 1e6);
+        let before = match self.field(&name) {
+            Some(Value::Float(seconds)) => *seconds,
+            _ => 0.0,
+        };
+        let micros = (before * 1e6).round() + began.elapsed().as_micros() as f64;
+        self.found(name, micros / 1e6);
     }
 
+    /// Notes what was found, in place of what the same field had before.
     pub(super) fn found(&mut self, name: Name, value: impl Into<Value>) {
-        self.fields.push((name, value.into()));
+        match self.field(&name) {
+            Some(known) => *known = value.into(),
+            None => self.fields.push((name, value.into())),
+        }
+    }
+
+    fn field(&mut self, name: &Name) -> Option<&mut Value> {
+        let found = self.fields.iter_mut().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// The certificates that a server showed, its own first.
+    pub(super) fn chain(&mut self, chain: &[CertificateDer<'_>]) {
+        let end = |der: &CertificateDer<'_>| super::certificate::not_after_seconds(der);
+        self.not_after = chain.first().and_then(end);
+        self.chain_ends = chain.iter().take(MAX_CHAIN).filter_map(end).min();
+    }
+
+    /// Forgets the certificates, as of a server that sent the check on to another.
+    pub(super) const fn no_chain(&mut self) {
+        (self.not_after, self.chain_ends) = (None, None);
+    }
+
+    /// Expects the chain of the server to be valid for so many days yet.
+    pub(super) fn expect_days_left(
+        &self,
+        least: Option<u64>,
+        clock: &dyn Clock,
+    ) -> Result<(), Failure> {
+        let (Some(least), Some(end)) = (least, self.chain_ends) else {
+            return Ok(());
+        };
+        let days = (end as f64 - clock.now_us() as f64 / 1e6) / 86_400.0;
+        if days >= least as f64 {
+            return Ok(());
+        }
+        Err(Failure::new(
+            CheckReason::CertificateExpiresSoon,
+            format!("{days:.1} days are left, {least} are asked for"),
+        ))
+    }
+
+    /// Expects the check to have taken no longer so far.
+    pub(super) fn expect_within(&self, most: Option<Duration>) -> Result<(), Failure> {
+        let took = self.began.elapsed();
+        match most {
+            Some(most) if took > most => Err(Failure::new(
+                CheckReason::TooSlow,
+                format!("it took {took:.1?}, at most {most:?} are expected"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A text of the other side, made one line and cut.
@@ -193,10 +255,29 @@ impl Target {
         SocketAddr::new(self.source.unwrap_or(any), 0)
     }
 
+    /// Another host, from the same address of this one.
+    pub(super) fn elsewhere(&self, host: &str, port: u16) -> Self {
+        Self {
+            names: Arc::clone(&self.names),
+            host: host.to_owned(),
+            port,
+            ..*self
+        }
+    }
+
     /// Opens a TCP connection to the first address that takes it. Who writes more than once before
     /// there is an answer calls [`write_at_once`] on it.
     pub(super) async fn connect(&self, progress: &mut Progress) -> Result<TcpStream, Failure> {
         let addresses = self.addresses(progress).await?;
+        self.connect_to_first(addresses, progress).await
+    }
+
+    /// The same for addresses of the target that are known already.
+    pub(super) async fn connect_to_first(
+        &self,
+        addresses: Vec<SocketAddr>,
+        progress: &mut Progress,
+    ) -> Result<TcpStream, Failure> {
         progress.phase = CONNECTING;
         let began = Instant::now();
         let mut last = None;
@@ -267,8 +348,7 @@ pub(super) async fn handshake(
     let stream = connected.map_err(|error| tls_failure(&error, progress))?;
     progress.took(name!("tls_seconds"), began);
     let (_, session) = stream.get_ref();
-    let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    progress.not_after = leaf.and_then(|leaf| super::certificate::not_after_seconds(leaf));
+    progress.chain(session.peer_certificates().unwrap_or_default());
     Ok(stream)
 }
 

@@ -1,22 +1,34 @@
-//! The probe `http`: one GET over a fresh connection, each phase with its own time.
+//! The probe `http`: one request over a fresh connection, each phase with its own time.
 //!
-//! No pool, no TLS resumption, no cached names, no redirects (a 3xx is an answer like any other):
-//! what is measured is what a new visitor meets. Addresses of a name are tried in turn.
+//! No pool, no TLS resumption, no cached names, and unless it is asked for no redirects (a 3xx is an
+//! answer like any other): what is measured is what a new visitor meets. Addresses of a name are
+//! tried in turn.
 
+mod body;
+mod expect;
+mod fetch;
 mod plain;
+mod proxy;
+mod redirect;
+mod request;
 mod settings;
 
+use super::address::Address;
 use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::settings::setting;
 use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
-use super::{USER_AGENT, chain};
+use super::{chain, resolve};
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::header::HeaderValue;
-use hyper::{Request, Response, Version, body::Incoming, header};
+use body::Body;
+use expect::Expected;
+pub(crate) use fetch::Fetcher;
+use http_body_util::BodyExt;
+use hyper::{Method, Response, StatusCode, Version, body::Incoming, header};
 use hyper_util::rt::TokioIo;
 use plain::Plain;
-use regex::bytes::Regex;
+use proxy::Proxy;
+use redirect::{Redirects, Trail};
+use request::Ask;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 pub use settings::StatusRanges;
@@ -27,12 +39,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use tidegauge_model::{Clock, name};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     name: "http",
     measurement: name!("http_check"),
     schemes: &["http", "https"],
-    description: "A GET request: status, body, certificate, and the time of each phase.",
+    description: "An HTTP request: status, headers, body, certificate, and the time of each phase.",
     keys: settings::KEYS,
     new: |settings, context| Ok(Box::new(HttpProbe::new(settings, context)?)),
 };
@@ -41,17 +54,33 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 struct HttpProbe {
+    ask: Ask,
+    expected: Expected,
+    address: Address,
     target: Target,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    authority: String,
-    path: String,
-    authorization: Option<HeaderValue>,
-    accept: &'static str,
+    tls: Option<Tls>,
+    proxy: Option<Proxy>,
+    redirects: Option<Redirects>,
     /// Whether the body is wanted, whole.
     keeps_body: bool,
-    body_regexp: Option<Regex>,
-    expect_status: StatusRanges,
     max_body_bytes: usize,
+}
+
+/// TLS with the server of the check's URL, and with those that redirects lead to.
+struct Tls {
+    home: Arc<ClientConfig>,
+    /// None where the URL is not https.
+    home_name: Option<ServerName<'static>>,
+    away: Arc<ClientConfig>,
+}
+
+/// One request of a check.
+struct Visit<'a> {
+    address: &'a Address,
+    method: &'a Method,
+    with_body: bool,
+    /// Whether it goes to the origin of the check's URL.
+    at_home: bool,
 }
 
 /// What is kept of an answer for who wants more than the verdict.
@@ -61,77 +90,196 @@ struct Page {
     body: Vec<u8>,
 }
 
+/// Where an answer leads to.
+struct Onward {
+    status: StatusCode,
+    location: String,
+    inside: bool,
+}
+
 impl HttpProbe {
     fn new(settings: &CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
         let (address, own) = (settings.address(), settings.own());
+        let redirects = Redirects::new(own)?;
         let secure = address.scheme == "https";
-        let tls = if secure {
-            let config = context.tls.trusting(own.path("ca_file"))?;
-            Some((config, server_name(settings)?))
-        } else {
-            None
-        };
+        let max_body_bytes = own
+            .count("max_body_bytes")
+            .map_or(settings::DEFAULT_MAX_BODY_BYTES, |bytes| bytes as usize);
         Ok(Self {
-            target: Target::new(settings, context, Some(if secure { 443 } else { 80 }))?,
-            tls,
-            authority: address.authority.clone(),
-            path: address.path.clone(),
-            authorization: address.authorization.clone(),
-            accept: "*/*",
-            keeps_body: false,
-            body_regexp: own.regexp("body_regexp"),
-            expect_status: match own.texts("expect_status") {
-                [] => StatusRanges::default(),
-                texts => texts.join(",").parse()?,
+            ask: Ask::new(settings)?,
+            expected: Expected::new(own, max_body_bytes)?,
+            address: address.clone(),
+            target: Target::new(settings, context, Some(usual_port(address)))?,
+            tls: match secure || redirects.is_some() {
+                true => Some(Tls::new(settings, context, secure)?),
+                false => None,
             },
-            max_body_bytes: own
-                .count("max_body_bytes")
-                .map_or(settings::DEFAULT_MAX_BODY_BYTES, |bytes| bytes as usize),
+            proxy: Proxy::new(settings, context)?,
+            redirects,
+            keeps_body: false,
+            max_body_bytes,
         })
     }
 
-    /// All phases; what was measured is in `progress` however it ends.
-    async fn exchange(&self, page: &mut Page, progress: &mut Progress) -> Result<(), Failure> {
-        let stream = self.target.connect(progress).await?;
-        match &self.tls {
-            None => self.request(Plain(stream), page, progress).await,
-            Some((config, server)) => {
-                let config = Arc::clone(config);
-                let stream = handshake(config, server.clone(), stream, progress).await?;
-                self.request(stream, page, progress).await
+    /// All requests; what was measured is in `progress` however it ends.
+    async fn exchange(
+        &self,
+        page: &mut Page,
+        progress: &mut Progress,
+        clock: &dyn Clock,
+    ) -> Result<(), Failure> {
+        let home = Visit {
+            address: &self.address,
+            method: &self.ask.method,
+            with_body: !self.ask.body.is_empty(),
+            at_home: true,
+        };
+        match &self.redirects {
+            None => {
+                let answered = self.visit(&home, &self.target, None, page, progress, clock);
+                answered.await.map(drop)
+            }
+            Some(redirects) => self.follow(home, redirects, page, progress, clock).await,
+        }
+    }
+
+    async fn follow(
+        &self,
+        home: Visit<'_>,
+        redirects: &Redirects,
+        page: &mut Page,
+        progress: &mut Progress,
+        clock: &dyn Clock,
+    ) -> Result<(), Failure> {
+        let mut trail = Trail::new(home.method, home.address);
+        progress.found(name!("redirects"), 0_u64);
+        progress.found_text(name!("final_url"), redirect::without_query(home.address));
+        let answered = self.visit(&home, &self.target, None, page, progress, clock);
+        let mut onward = answered.await?;
+        let (mut address, mut method) = (self.address.clone(), self.ask.method.clone());
+        let mut with_body = home.with_body;
+        while let Some(Onward {
+            status,
+            location,
+            inside,
+        }) = onward
+        {
+            address = redirect::next(&address, &location)?;
+            let before = method.clone();
+            method = redirect::method_after(status, method);
+            with_body &= method == before;
+            trail.to(&method, &address, redirects)?;
+            progress.found(name!("redirects"), trail.redirects());
+            progress.found_text(name!("final_url"), redirect::without_query(&address));
+            progress.no_chain();
+            let visit = Visit {
+                address: &address,
+                method: &method,
+                with_body,
+                at_home: is_same_origin(&address, &self.address),
+            };
+            if with_body && !visit.at_home {
+                let detail = format!(
+                    "the body would go to another server, {}",
+                    redirect::without_query(&address)
+                );
+                return Err(Failure::new(CheckReason::RedirectRefused, detail));
+            }
+            let target = self.target.elsewhere(&address.host, usual_port(&address));
+            let from = Some((redirects, inside));
+            let answered = self.visit(&visit, &target, from, page, progress, clock);
+            onward = answered.await.map_err(|failure| {
+                let shown = redirect::without_query(&address);
+                Failure::new(failure.reason, format!("{}, at {shown}", failure.detail))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// One request over a connection of its own. `from` is there when a redirect leads to it.
+    async fn visit(
+        &self,
+        visit: &Visit<'_>,
+        target: &Target,
+        from: Option<(&Redirects, bool)>,
+        page: &mut Page,
+        progress: &mut Progress,
+        clock: &dyn Clock,
+    ) -> Result<Option<Onward>, Failure> {
+        let mut stream = self.connect(target, from, progress).await?;
+        // Where a proxy connects to is not known here: only what is loopback by its name is.
+        let inside = self.redirects.is_some()
+            && match self.proxy {
+                None => stream
+                    .peer_addr()
+                    .is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
+                Some(_) => redirect::is_loopback(&target.host),
+            };
+        let mut onward = match (visit.address.scheme.as_str(), &self.tls) {
+            ("https", Some(tls)) => {
+                if let Some(proxy) = &self.proxy {
+                    proxy.open(&mut stream, target, progress).await?;
+                }
+                let (config, server) = tls.of(visit)?;
+                let stream = handshake(config, server, stream, progress).await?;
+                self.request(stream, visit, false, page, progress, clock)
+                    .await?
+            }
+            _ => {
+                self.request(Plain(stream), visit, true, page, progress, clock)
+                    .await?
+            }
+        };
+        if let Some(onward) = &mut onward {
+            onward.inside = inside;
+        }
+        Ok(onward)
+    }
+
+    async fn connect(
+        &self,
+        target: &Target,
+        from: Option<(&Redirects, bool)>,
+        progress: &mut Progress,
+    ) -> Result<TcpStream, Failure> {
+        if let Some(proxy) = &self.proxy {
+            if let Some((redirects, inside)) = from {
+                for address in resolve::without_lookup(&target.host).unwrap_or_default() {
+                    redirects.judge(address, inside)?;
+                }
+            }
+            return proxy.connect(progress).await;
+        }
+        let addresses = target.addresses(progress).await?;
+        if let Some((redirects, inside)) = from {
+            for address in &addresses {
+                redirects.judge(address.ip(), inside)?;
             }
         }
+        target.connect_to_first(addresses, progress).await
     }
 
     async fn request<S>(
         &self,
         stream: S,
+        visit: &Visit<'_>,
+        plain: bool,
         page: &mut Page,
         progress: &mut Progress,
-    ) -> Result<(), Failure>
+        clock: &dyn Clock,
+    ) -> Result<Option<Onward>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         progress.phase = "waiting for the answer";
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
-            .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failure(&error))?;
-        let mut request = Request::get(self.path.as_str())
-            .header(header::HOST, self.authority.as_str())
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, self.accept)
-            .header(header::CONNECTION, "close");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization.clone());
-        }
-        let request = request.body(Empty::new()).map_err(|error| {
-            Failure::new(
-                CheckReason::Protocol,
-                format!("making the request: {error}"),
-            )
-        })?;
+        let proxy = self.proxy.as_ref().filter(|_| plain);
+        let proxy_authorization = proxy.map(|proxy| proxy.authorization.as_ref());
+        let request = self.ask.request(visit, proxy_authorization)?;
         // The connection moves bytes while the answer is awaited. Its own errors reach the answer.
         let connection = async {
             if let Err(error) = connection.await {
@@ -144,7 +292,20 @@ impl HttpProbe {
             let response = sender.send_request(request).await;
             let response = response.map_err(|error| failure(&error))?;
             progress.took(name!("first_byte_seconds"), began);
-            self.judge(response, page, progress).await
+            let status = response.status();
+            progress.found(name!("status"), f64::from(status.as_u16()));
+            progress.found(name!("http_version"), version_text(response.version()));
+            match redirect::location(status, response.headers()) {
+                Some(location) if self.redirects.is_some() => Ok(Some(Onward {
+                    status,
+                    location,
+                    inside: false,
+                })),
+                _ => self
+                    .judge(response, page, progress, clock)
+                    .await
+                    .map(|()| None),
+            }
         };
         tokio::select! {
             answer = answer => answer,
@@ -158,65 +319,88 @@ impl HttpProbe {
         response: Response<Incoming>,
         page: &mut Page,
         progress: &mut Progress,
+        clock: &dyn Clock,
     ) -> Result<(), Failure> {
-        let status = response.status().as_u16();
-        progress.found(name!("status"), f64::from(status));
-        progress.found(name!("http_version"), version_text(response.version()));
         progress.phase = "reading the body";
-        let content_type = response.headers().get(header::CONTENT_TYPE);
-        page.content_type = content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
         let began = Instant::now();
-        let mut body = response.into_body();
-        // Kept only when there is a pattern to look for.
-        let mut kept = Vec::new();
-        let (mut bytes, mut whole) = (0_usize, true);
-        while let Some(frame) = body.frame().await {
+        let (head, mut incoming) = response.into_parts();
+        let content_type = head.headers.get(header::CONTENT_TYPE);
+        page.content_type = content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
+        let keeps = self.keeps_body || self.expected.wants_body();
+        let decodes = self.ask.takes_encodings();
+        let mut body = Body::new(self.max_body_bytes, keeps, decodes, &head.headers);
+        while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| failure(&error))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            let part = &data[..data.len().min(self.max_body_bytes - bytes)];
-            bytes += part.len();
-            if self.body_regexp.is_some() || self.keeps_body {
-                kept.extend_from_slice(part);
-            }
-            if part.len() < data.len() {
-                whole = false;
+            if !body.take(&data)? {
                 break;
             }
         }
+        let body = body.end()?;
         progress.took(name!("transfer_seconds"), began);
-        progress.found(name!("body_bytes"), bytes as u64);
-        let matched = self
-            .body_regexp
-            .as_ref()
-            .map(|pattern| pattern.is_match(&kept));
-        if let Some(matched) = matched {
-            progress.found(name!("body_matched"), matched);
+        progress.found(name!("body_bytes"), body.length as u64);
+        let status = head.status.as_u16();
+        let judged = self
+            .expected
+            .judge(status, &head.headers, &body, progress, clock);
+        judged?;
+        if self.keeps_body && !body.whole {
+            let detail = format!("the body has more than {} bytes", body.length);
+            return Err(Failure::new(CheckReason::TooLarge, detail));
         }
-        if !self.expect_status.contains(status) {
-            let detail = format!("status {status}, expected {}", self.expect_status);
-            return Err(Failure::new(CheckReason::Status, detail));
-        }
-        if self.keeps_body && !whole {
-            return Err(Failure::new(
-                CheckReason::TooLarge,
-                format!("the body has more than {bytes} bytes"),
-            ));
-        }
-        page.body = kept;
-        match (matched, whole) {
-            (Some(false), true) => Err(Failure::new(
-                CheckReason::BodyMismatch,
-                format!("the pattern is not in the {bytes} bytes of the body"),
-            )),
-            (Some(false), false) => Err(Failure::new(
-                CheckReason::TooLarge,
-                format!("the pattern is not in the first {bytes} bytes of the body"),
-            )),
-            (Some(true) | None, _) => Ok(()),
+        page.body = body.bytes;
+        Ok(())
+    }
+}
+
+impl Tls {
+    fn new(
+        settings: &CheckSettings,
+        context: &ProbeContext,
+        secure: bool,
+    ) -> Result<Self, AgentError> {
+        let own = settings.own();
+        let ca_file = own.path("ca_file");
+        let away = context.tls.trusting(ca_file)?;
+        let home = match (own.path("certificate_file"), own.path("key_file")) {
+            (Some(certificate), Some(key)) => {
+                context.tls.with_identity(ca_file, certificate, key)?
+            }
+            (None, None) => Arc::clone(&away),
+            (Some(_), None) => return Err(setting("certificate_file", "it needs a `key_file`")),
+            (None, Some(_)) => return Err(setting("key_file", "it needs a `certificate_file`")),
+        };
+        Ok(Self {
+            home,
+            home_name: secure.then(|| server_name(settings)).transpose()?,
+            away,
+        })
+    }
+
+    /// What a visit uses. The certificate of this side and the name that is set are for home alone.
+    fn of(&self, visit: &Visit<'_>) -> Result<(Arc<ClientConfig>, ServerName<'static>), Failure> {
+        match &self.home_name {
+            Some(name) if visit.at_home => Ok((Arc::clone(&self.home), name.clone())),
+            _ => match ServerName::try_from(visit.address.host.clone()) {
+                Ok(name) => Ok((Arc::clone(&self.away), name)),
+                Err(error) => Err(Failure::new(CheckReason::Protocol, error)),
+            },
         }
     }
+}
+
+fn usual_port(address: &Address) -> u16 {
+    let usual = if address.scheme == "https" { 443 } else { 80 };
+    address.port.unwrap_or(usual)
+}
+
+/// RFC 6454, section 5.
+fn is_same_origin(one: &Address, other: &Address) -> bool {
+    one.scheme == other.scheme
+        && one.host.eq_ignore_ascii_case(&other.host)
+        && usual_port(one) == usual_port(other)
 }
 
 #[async_trait]
@@ -229,54 +413,9 @@ impl Probe for HttpProbe {
 impl HttpProbe {
     async fn check_with(&self, page: &mut Page, clock: &dyn Clock) -> Finding {
         let (mut progress, deadline) = (Progress::begin(), self.target.deadline);
-        let exchange = self.exchange(page, &mut progress);
+        let exchange = self.exchange(page, &mut progress, clock);
         let ended = tokio::time::timeout(deadline, exchange).await;
         progress.finding(ended, deadline, clock)
-    }
-}
-
-/// Fetches a page as a check does, and keeps it.
-pub(crate) struct Fetcher(HttpProbe);
-
-/// A page, and how fetching it went.
-pub(crate) struct Fetched {
-    pub(crate) finding: Finding,
-    pub(crate) content_type: Option<String>,
-    /// Whole if the finding is good; else whatever came.
-    pub(crate) body: Vec<u8>,
-}
-
-impl Fetcher {
-    /// Fetches what the settings name, as far as its bound of the body. `accept` is the formats that
-    /// can be read.
-    pub(crate) fn new(
-        settings: &CheckSettings,
-        context: &ProbeContext,
-        accept: &'static str,
-    ) -> Result<Self, AgentError> {
-        Ok(Self(HttpProbe {
-            accept,
-            keeps_body: true,
-            ..HttpProbe::new(settings, context)?
-        }))
-    }
-
-    /// Fetches once, within the deadline. The authorization replaces that of the address.
-    pub(crate) async fn fetch(
-        &mut self,
-        authorization: Option<HeaderValue>,
-        clock: &dyn Clock,
-    ) -> Fetched {
-        if authorization.is_some() {
-            self.0.authorization = authorization;
-        }
-        let mut page = Page::default();
-        let finding = self.0.check_with(&mut page, clock).await;
-        Fetched {
-            finding,
-            content_type: page.content_type,
-            body: page.body,
-        }
     }
 }
 
@@ -291,8 +430,14 @@ fn failure(error: &hyper::Error) -> Failure {
                 | ErrorKind::UnexpectedEof
         )
     });
+    let tls = source_of::<io::Error>(error)
+        .and_then(io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<rustls::Error>());
     let lost = reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-    let reason = if lost {
+    // With TLS 1.3 a server says only after the handshake that it does not take our certificate.
+    let reason = if tls {
+        CheckReason::TlsHandshake
+    } else if lost {
         CheckReason::ConnectionLost
     } else {
         CheckReason::Protocol

@@ -39,7 +39,7 @@ const KEYS: &[ProbeKey] = &[
     },
     ProbeKey {
         key: "max_loss_percent",
-        kind: KeyKind::Count,
+        kind: KeyKind::Percent,
         help: "The target is down when more is lost; by default only when all is.",
     },
 ];

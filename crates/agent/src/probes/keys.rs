@@ -4,6 +4,7 @@
 use super::AgentError;
 use super::settings::setting;
 use regex::bytes::Regex;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,10 +28,16 @@ pub enum KeyKind {
     Regexp,
     /// The path of a file.
     Path,
+    /// A text that is never shown.
+    Secret,
     /// Texts, at least one.
     List,
+    /// Pairs name=text, at least one; no name twice.
+    Pairs,
     /// A whole number from 1 on.
     Count,
+    /// A share in percent, a whole number from 0 to 100.
+    Percent,
     /// A size in bytes, at least one.
     Bytes,
     /// A duration.
@@ -42,11 +49,11 @@ pub enum KeyKind {
 }
 
 /// The value of a [`ProbeKey`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeyValue {
-    /// Of a text, a regular expression, a path, a word, or a list.
+    /// Of a text, a regular expression, a path, a word, a list, or pairs as name=text.
     Texts(Vec<String>),
-    /// Of a number or a size.
+    /// Of a number, a share or a size.
     Count(u64),
     /// Of a duration.
     Duration(Duration),
@@ -79,6 +86,20 @@ pub(super) const CA_FILE: ProbeKey = ProbeKey {
     help: "A PEM file with the certificates to trust instead of the platform's.",
 };
 
+/// How long certificates must be valid yet, for probes that judge them.
+pub(super) const MIN_DAYS_LEFT: ProbeKey = ProbeKey {
+    key: "min_days_left",
+    kind: KeyKind::Count,
+    help: "The certificate and its chain must be valid for so many days yet.",
+};
+
+/// How long a check may take and still be good.
+pub(super) const MAX_TIME: ProbeKey = ProbeKey {
+    key: "max_time",
+    kind: KeyKind::Duration,
+    help: "The whole check must not take longer; it is not broken off, as it is by the deadline.",
+};
+
 /// The name of a server that is reached by another one.
 pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
     key: "server_name",
@@ -87,7 +108,7 @@ pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
 };
 
 /// Values of one check, in the order in which they were set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Values(Vec<(&'static str, KeyValue)>);
 
 impl Values {
@@ -113,6 +134,16 @@ impl Values {
             Some(KeyValue::Texts(texts)) => texts,
             _ => &[],
         }
+    }
+
+    /// The names and texts of pairs; each was checked when it was set.
+    pub(super) fn pairs(&self, key: &str) -> impl Iterator<Item = (&str, &str)> {
+        let texts = self.texts(key).iter();
+        texts.filter_map(|pair| pair.split_once('='))
+    }
+
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     pub(super) fn text(&self, key: &str) -> Option<&str> {
@@ -152,10 +183,25 @@ impl Values {
 fn check(kind: KeyKind, value: &KeyValue) -> Result<(), String> {
     match (kind, value) {
         (KeyKind::List, KeyValue::Texts(texts)) if !texts.is_empty() => Ok(()),
-        (KeyKind::Text | KeyKind::Path, KeyValue::Texts(texts)) => match texts.as_slice() {
-            [text] if !text.is_empty() => Ok(()),
-            _ => Err("expected one text".to_owned()),
-        },
+        (KeyKind::Pairs, KeyValue::Texts(texts)) if !texts.is_empty() => {
+            let names = texts
+                .iter()
+                .map(|pair| pair.split_once('=').map_or("", |(name, _)| name));
+            let mut seen = BTreeSet::new();
+            match names
+                .into_iter()
+                .all(|name| !name.is_empty() && seen.insert(name.to_lowercase()))
+            {
+                true => Ok(()),
+                false => Err("expected texts with names, each name once".to_owned()),
+            }
+        }
+        (KeyKind::Text | KeyKind::Path | KeyKind::Secret, KeyValue::Texts(texts)) => {
+            match texts.as_slice() {
+                [text] if !text.is_empty() => Ok(()),
+                _ => Err("expected one text".to_owned()),
+            }
+        }
         (KeyKind::Regexp, KeyValue::Texts(texts)) => match texts.as_slice() {
             [pattern] => Regex::new(pattern)
                 .map(drop)
@@ -167,6 +213,7 @@ fn check(kind: KeyKind, value: &KeyValue) -> Result<(), String> {
             _ => Err(format!("expected one of {}", words.join(", "))),
         },
         (KeyKind::Count | KeyKind::Bytes, KeyValue::Count(1..))
+        | (KeyKind::Percent, KeyValue::Count(0..=100))
         | (KeyKind::Duration, KeyValue::Duration(_))
         | (KeyKind::Flag, KeyValue::Flag(_)) => Ok(()),
         _ => Err(format!("expected {}", expected(kind))),
@@ -175,13 +222,57 @@ fn check(kind: KeyKind, value: &KeyValue) -> Result<(), String> {
 
 const fn expected(kind: KeyKind) -> &'static str {
     match kind {
-        KeyKind::Text | KeyKind::Path | KeyKind::Choice(_) => "a text",
+        KeyKind::Text | KeyKind::Path | KeyKind::Secret | KeyKind::Choice(_) => "a text",
         KeyKind::Regexp => "a regular expression",
         KeyKind::List => "a list of texts",
+        KeyKind::Pairs => "texts with names",
+        KeyKind::Percent => "a whole number from 0 to 100",
         KeyKind::Count | KeyKind::Bytes => "a whole number from 1 on",
         KeyKind::Duration => "a duration",
         KeyKind::Flag => "true or false",
     }
+}
+
+/// What is in a file that a setting names.
+///
+/// # Errors
+/// [`AgentError::Setting`] when it cannot be read.
+pub(super) fn own_file(key: &'static str, path: &Path) -> Result<Vec<u8>, AgentError> {
+    std::fs::read(path).map_err(|error| {
+        let path = path.display();
+        setting(key, format!("{path}: the file cannot be read: {error}"))
+    })
+}
+
+/// A secret, said as a text or in a file that has it as its only line.
+///
+/// # Errors
+/// [`AgentError::Setting`], which does not quote it.
+pub(super) fn secret(
+    own: &Values,
+    key: &'static str,
+    file_key: &'static str,
+) -> Result<Option<String>, AgentError> {
+    let text = match (own.text(key), own.path(file_key)) {
+        (Some(_), Some(_)) => {
+            return Err(setting(
+                file_key,
+                format!("`{key}` is said too: take one of them"),
+            ));
+        }
+        (Some(text), None) => return Ok(Some(text.to_owned())),
+        (None, Some(path)) => own_file(file_key, path)?,
+        (None, None) => return Ok(None),
+    };
+    let text = String::from_utf8(text).unwrap_or_default();
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() || text.contains(['\r', '\n', '\0']) {
+        return Err(setting(
+            file_key,
+            "the file must have one line of text, the secret",
+        ));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -204,12 +295,18 @@ mod tests {
             (words, "b".into(), true),
             (words, "c".into(), false),
             (KeyKind::Count, 1.into(), true),
+            (KeyKind::Count, 0.into(), false),
+            (KeyKind::Percent, 0.into(), true),
+            (KeyKind::Percent, 101.into(), false),
+            (KeyKind::Pairs, texts(&["a=b", "c="]), true),
+            (KeyKind::Pairs, texts(&["=b"]), false),
+            (KeyKind::Pairs, "a".into(), false),
             (KeyKind::Bytes, 0.into(), false),
             (KeyKind::Flag, true.into(), true),
             (KeyKind::Duration, KeyValue::Duration(Duration::ZERO), true),
             (KeyKind::Duration, true.into(), false),
         ] {
-            assert_eq!(check(kind, &value).is_ok(), fits, "{kind:?} {value:?}");
+            assert_eq!(check(kind, &value).is_ok(), fits, "{kind:?}");
         }
     }
 

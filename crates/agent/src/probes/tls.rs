@@ -1,12 +1,13 @@
 //! TLS for probes: certificates and names are always verified (D13), sessions are never resumed,
 //! because then the time of the handshake would be wrong.
 
+use super::settings::setting;
 use super::{AgentError, CheckReason};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -34,6 +35,36 @@ impl ClientConfigs {
                 Ok(Arc::clone(self.system.get_or_init(|| made)))
             }
         }
+    }
+
+    /// The same, and who this side is: a certificate with its chain and its key, in PEM.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`], and when the files have no certificate with its key.
+    pub(super) fn with_identity(
+        &self,
+        ca_file: Option<&Path>,
+        certificate_file: &Path,
+        key_file: &Path,
+    ) -> Result<Arc<ClientConfig>, AgentError> {
+        let refused = |key, path: &Path, error: &dyn std::fmt::Display| {
+            setting(key, format!("{}: {error}", path.display()))
+        };
+        let bad_certificate =
+            |error: &dyn std::fmt::Display| refused("certificate_file", certificate_file, error);
+        let certificates = CertificateDer::pem_file_iter(certificate_file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| bad_certificate(&error))?;
+        if certificates.is_empty() {
+            return Err(bad_certificate(&"it has no certificate in PEM form"));
+        }
+        let key = PrivateKeyDer::from_pem_file(key_file)
+            .map_err(|error| refused("key_file", key_file, &error))?;
+        let config = builder()?
+            .with_root_certificates(self.roots(ca_file)?)
+            .with_client_auth_cert(certificates, key)
+            .map_err(|error| bad_certificate(&error))?;
+        Ok(Arc::new(for_checks(config)))
     }
 
     /// The same for other protocols than HTTP/1.1: those that are offered in the handshake.
@@ -109,15 +140,21 @@ fn system_roots() -> RootCertStore {
 }
 
 fn client_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, AgentError> {
+    let config = builder()?.with_root_certificates(roots);
+    Ok(for_checks(config.with_no_client_auth()))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, AgentError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|source| AgentError::Tls { source })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|source| AgentError::Tls { source })
+}
+
+fn for_checks(mut config: ClientConfig) -> ClientConfig {
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }
 
 /// Which reason stands for a handshake that failed, and when the certificate expired if it did

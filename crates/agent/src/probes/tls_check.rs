@@ -4,8 +4,8 @@
 //! then lets the usual verification decide (D13).
 
 use super::exchange::{Failure, Progress, Target, handshake, server_name};
-use super::keys::{CA_FILE, KeyKind, ProbeKey, SERVER_NAME};
-use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
+use super::keys::{CA_FILE, MAX_TIME, MIN_DAYS_LEFT, SERVER_NAME};
+use super::{AgentError, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
 use async_trait::async_trait;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tidegauge_model::{Clock, name};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -22,20 +23,9 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     measurement: name!("tls_check"),
     schemes: &["tls"],
     description: "A TLS handshake: version, cipher, and the certificate with its chain, also if it is not trusted.",
-    keys: &[
-        ProbeKey {
-            key: "min_days_left",
-            kind: KeyKind::Count,
-            help: "The certificate and its chain must be valid for so many days yet.",
-        },
-        SERVER_NAME,
-        CA_FILE,
-    ],
+    keys: &[MIN_DAYS_LEFT, MAX_TIME, SERVER_NAME, CA_FILE],
     new: |settings, context| Ok(Box::new(TlsProbe::new(settings, context)?)),
 };
-
-/// Of a chain no more certificates are looked at.
-const MAX_CHAIN: usize = 16;
 
 struct TlsProbe {
     target: Target,
@@ -43,6 +33,7 @@ struct TlsProbe {
     verifier: Arc<dyn ServerCertVerifier>,
     server: ServerName<'static>,
     min_days_left: Option<u64>,
+    max_time: Option<Duration>,
 }
 
 impl TlsProbe {
@@ -54,7 +45,8 @@ impl TlsProbe {
             config: context.tls.speaking(ca_file, &[])?,
             verifier: context.tls.verifier(ca_file)?,
             server: server_name(settings)?,
-            min_days_left: own.count("min_days_left"),
+            min_days_left: own.count(MIN_DAYS_LEFT.key),
+            max_time: own.duration(MAX_TIME.key),
         })
     }
 
@@ -70,10 +62,9 @@ impl TlsProbe {
             .set_certificate_verifier(Arc::clone(&witness) as _);
         let server = self.server.clone();
         let shaken = handshake(Arc::new(config), server, stream, progress).await;
-        let soonest = match witness.shown.get() {
-            Some(shown) => shown.tell(progress, clock),
-            None => None,
-        };
+        if let Some(shown) = witness.shown.get() {
+            shown.tell(progress, clock);
+        }
         let stream = shaken?;
         let (_, session) = stream.get_ref();
         if let Some(version) = session.protocol_version() {
@@ -83,14 +74,8 @@ impl TlsProbe {
             let suite = suite.suite();
             progress.found_text(name!("cipher"), suite.as_str().unwrap_or("unknown"));
         }
-        let days = soonest.map(|end| (end as f64 - clock.now_us() as f64 / 1e6) / 86_400.0);
-        match (days, self.min_days_left) {
-            (Some(days), Some(least)) if days < least as f64 => Err(Failure::new(
-                CheckReason::CertificateExpiresSoon,
-                format!("{days:.1} days are left, {least} are asked for"),
-            )),
-            _ => Ok(()),
-        }
+        progress.expect_days_left(self.min_days_left, clock)?;
+        progress.expect_within(self.max_time)
     }
 }
 
@@ -120,19 +105,18 @@ struct Shown {
 }
 
 impl Shown {
-    /// Adds what is in the chain to the result; the soonest end of a certificate in it comes back.
-    fn tell(&self, progress: &mut Progress, clock: &dyn Clock) -> Option<i64> {
+    /// Adds what is in the chain to the result.
+    fn tell(&self, progress: &mut Progress, clock: &dyn Clock) {
         progress.found(name!("verified"), self.verified);
         progress.found(name!("ocsp_stapled"), self.stapled);
         progress.found(name!("chain_certificates"), self.chain.len() as u64);
-        let ends = self.chain.iter().take(MAX_CHAIN);
-        let ends = ends.filter_map(|der| super::certificate::not_after_seconds(der));
-        let soonest = ends.min();
-        if let Some(end) = soonest {
+        progress.chain(&self.chain);
+        if let Some(end) = progress.chain_ends {
             progress.found_end(name!("chain_expires_seconds"), end, clock);
         }
-        let leaf = self.chain.first()?;
-        progress.not_after = super::certificate::not_after_seconds(leaf);
+        let Some(leaf) = self.chain.first() else {
+            return;
+        };
         let mut fingerprint = String::with_capacity(64);
         for byte in Sha256::digest(leaf) {
             // Writing to a text does not fail.
@@ -144,7 +128,6 @@ impl Shown {
             progress.found_text(name!("subject"), &leaf.subject().to_string());
             progress.found_text(name!("names"), &names(&leaf).join(", "));
         }
-        soonest
     }
 }
 

@@ -10,6 +10,7 @@ mod hosts;
 mod http_server;
 mod listeners;
 mod probe_dns;
+mod probe_http;
 mod probe_others;
 mod probes;
 mod publish;

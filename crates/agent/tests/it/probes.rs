@@ -1,9 +1,13 @@
 //! The probe `http` against servers in this process: every reason, and what is measured with it.
 
 use crate::http_server::{Behaviour, Server, reply};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::path::PathBuf;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_agent::probes::{CheckReason, CheckResult, CheckSettings, ProbeContext, check_once};
@@ -339,12 +343,47 @@ impl Authority {
         TlsAcceptor::from(Arc::new(self.config(name, from, until)))
     }
 
-    pub(crate) fn config(&self, name: &str, from: i32, until: i32) -> rustls::ServerConfig {
+    /// The same, of a server that lets in whom this authority knows.
+    pub(crate) fn asking_acceptor(&self, name: &str) -> TlsAcceptor {
+        let (certificate, key) = self.signed(name, 2020, 2100);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        for authority in CertificateDer::pem_file_iter(&self.file).expect("a file") {
+            roots.add(authority.expect("in PEM")).expect("an authority");
+        }
+        let asks = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(asks.build().expect("a verifier"))
+            .with_single_cert(vec![certificate.der().clone()], key);
+        TlsAcceptor::from(Arc::new(config.expect("a certificate and its key")))
+    }
+
+    /// The paths of a certificate of a client and its key.
+    pub(crate) fn identity(&self, folder: &Path) -> (String, String) {
+        let (certificate, key) = self.signed("client", 2020, 2100);
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("a plain path").to_owned()
+        };
+        let key = write("client.key", key.serialize_pem());
+        (write("client.pem", certificate.pem()), key)
+    }
+
+    fn signed(&self, name: &str, from: i32, until: i32) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate, key)
+    }
+
+    pub(crate) fn config(&self, name: &str, from: i32, until: i32) -> rustls::ServerConfig {
+        let (certificate, key) = self.signed(name, from, until);
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         rustls::ServerConfig::builder_with_provider(provider)

@@ -308,6 +308,7 @@ fn check_of_table(settings: &Settings, table: &FileTable) -> Result<CheckSetting
         };
         let value = match own.kind {
             KeyKind::Count => value::count(text).map(KeyValue::Count),
+            KeyKind::Percent => value::percent(text).map(KeyValue::Count),
             KeyKind::Bytes => value::bytes(text).map(KeyValue::Count),
             KeyKind::Duration => value::duration(text).map(KeyValue::Duration),
             KeyKind::Flag => value::flag(text).map(KeyValue::Flag),

@@ -69,7 +69,7 @@ fn value(kind: Type, default: Option<&str>) -> String {
         Type::Text | Type::List => "text",
         Type::Secret => "secret",
         Type::Path => "/a/path",
-        Type::Count => "1",
+        Type::Count | Type::Percent => "1",
         Type::Duration => "10s",
         Type::Bytes => "1MiB",
         Type::Flag => "true",
@@ -80,7 +80,7 @@ fn value(kind: Type, default: Option<&str>) -> String {
     };
     let text = default.unwrap_or(looks_like);
     match kind {
-        Type::Count | Type::Flag => text.to_owned(),
+        Type::Count | Type::Percent | Type::Flag => text.to_owned(),
         Type::List | Type::Urls => format!("[\"{text}\"]"),
         Type::Pairs => format!("{{ {text} = \"text\" }}"),
         _ => format!("\"{text}\""),

@@ -84,7 +84,12 @@ fn page() -> String {
         )
         .unwrap();
         for key in (table.keys)() {
-            let (name, value, mut help) = (key.key, key.kind.placeholder(), key.help.to_owned());
+            let (name, mut help) = (key.key, key.help.to_owned());
+            let value = match key.kind {
+                // As a flag a secret is a URL that has one in it.
+                Type::Secret => "TEXT",
+                kind => kind.placeholder(),
+            };
             let of = probes_with(name);
             if table.key == "agent.checks" && !of.is_empty() {
                 help = format!("{help} ({})", of.join(", "));

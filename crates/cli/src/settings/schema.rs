@@ -63,6 +63,7 @@ fn of_type(kind: Type, help: &str) -> Value {
         Type::Text | Type::Path => text(),
         Type::Secret => json!({"type": "string", "minLength": 1, "writeOnly": true}),
         Type::Count => json!({"type": "integer", "minimum": 1}),
+        Type::Percent => json!({"type": "integer", "minimum": 0, "maximum": 100}),
         Type::Duration => json!({"type": "string", "pattern": "^[0-9.]+ *(ms|s|m|h|d)$"}),
         Type::Bytes => json!({"anyOf": [
             {"type": "integer", "minimum": 1},

@@ -121,6 +121,9 @@ fn check_keys() -> Vec<TableKey> {
     for own in PROBES.iter().flat_map(|probe| probe.keys) {
         let kind = match own.kind {
             KeyKind::Text | KeyKind::Regexp => Type::Text,
+            KeyKind::Secret => Type::Secret,
+            KeyKind::Pairs => Type::Pairs,
+            KeyKind::Percent => Type::Percent,
             KeyKind::Path => Type::Path,
             KeyKind::List => Type::List,
             KeyKind::Count => Type::Count,

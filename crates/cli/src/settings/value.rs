@@ -15,6 +15,8 @@ pub(crate) enum Type {
     Path,
     /// A whole number from 1 on.
     Count,
+    /// A whole number from 0 to 100.
+    Percent,
     /// A duration from one millisecond on: a number and ms, s, m, h or d.
     Duration,
     /// A size from one byte on: a number and B, KiB, MiB, GiB, kB, MB or GB, or nothing for bytes.
@@ -41,6 +43,7 @@ impl Type {
             Self::Secret => "URL",
             Self::Path => "PATH",
             Self::Count => "NUMBER",
+            Self::Percent => "PERCENT",
             Self::Duration => "DURATION",
             Self::Bytes => "SIZE",
             Self::Flag => "",
@@ -68,6 +71,7 @@ impl Type {
             }
             Self::Text | Self::Secret | Self::Path | Self::List | Self::Urls => Ok(()),
             Self::Count => count(text).map(|_| ()),
+            Self::Percent => percent(text).map(|_| ()),
             Self::Duration => duration(text).map(|_| ()),
             Self::Bytes => bytes(text).map(|_| ()),
             Self::Flag => flag(text).map(|_| ()),
@@ -86,6 +90,13 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("expected a whole number from 1 on".to_owned()),
         Ok(number) => Ok(number),
+    }
+}
+
+pub(crate) fn percent(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(share @ 0..=100) => Ok(share),
+        _ => Err("expected a whole number from 0 to 100".to_owned()),
     }
 }
 

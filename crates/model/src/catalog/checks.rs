@@ -40,6 +40,15 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
                 "body_matched",
                 "Whether the pattern was found in the body; absent without a pattern.",
             ),
+            gauge(
+                "redirects",
+                "",
+                "Redirects that were followed; absent where none are.",
+            ),
+            text(
+                "final_url",
+                "The last URL that was asked, without its query; absent where no redirects are followed.",
+            ),
             text("address", "The address and port that were connected to."),
             text(
                 "http_version",

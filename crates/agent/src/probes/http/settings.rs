@@ -1,30 +1,138 @@
 //! The settings of the probe `http` alone.
 
 use super::super::AgentError;
-use super::super::keys::{CA_FILE, KeyKind, ProbeKey};
+use super::super::keys::{CA_FILE, KeyKind, MAX_TIME, MIN_DAYS_LEFT, ProbeKey, SERVER_NAME};
 use super::super::settings::{CheckSettings, setting};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
 pub(super) const KEYS: &[ProbeKey] = &[
-    ProbeKey {
-        key: "body_regexp",
-        kind: KeyKind::Regexp,
-        help: "A regular expression that the body must match.",
-    },
-    ProbeKey {
-        key: "expect_status",
-        kind: KeyKind::List,
-        help: "The status codes that are fine; by default 200 to 399.",
-    },
-    ProbeKey {
-        key: "max_body_bytes",
-        kind: KeyKind::Bytes,
-        help: "How much of a body is read; by default 1MiB.",
-    },
+    key(
+        "method",
+        KeyKind::Text,
+        "The method of the request; by default GET.",
+    ),
+    key(
+        "headers",
+        KeyKind::Pairs,
+        "Headers of the request, also in place of Host, Accept and User-Agent.",
+    ),
+    key("body", KeyKind::Text, "The body of the request."),
+    key(
+        "body_file",
+        KeyKind::Path,
+        "A file with the body of the request.",
+    ),
+    key(
+        "username",
+        KeyKind::Text,
+        "The user of basic authentication.",
+    ),
+    key(
+        "password",
+        KeyKind::Secret,
+        "The user's password; better in a file.",
+    ),
+    key(
+        "password_file",
+        KeyKind::Path,
+        "A file with the user's password.",
+    ),
+    key(
+        "bearer_token",
+        KeyKind::Secret,
+        "The token to authenticate with; better in a file.",
+    ),
+    key(
+        "bearer_token_file",
+        KeyKind::Path,
+        "A file with the token to authenticate with.",
+    ),
+    key(
+        "certificate_file",
+        KeyKind::Path,
+        "A PEM file with the certificate to show to the server, and its chain.",
+    ),
+    key(
+        "key_file",
+        KeyKind::Path,
+        "A PEM file with the key of that certificate.",
+    ),
+    key(
+        "proxy",
+        KeyKind::Text,
+        "The proxy to go through, as http://host:port, also with a user and password.",
+    ),
+    key(
+        "follow_redirects",
+        KeyKind::Flag,
+        "Whether redirects are followed; by default they are answers like any other.",
+    ),
+    key(
+        "max_redirects",
+        KeyKind::Count,
+        "How many redirects are followed, at most 100; by default 10.",
+    ),
+    key(
+        "allow_redirects_to",
+        KeyKind::List,
+        "Networks that redirects may lead to though they are link-local, loopback or metadata services.",
+    ),
+    key(
+        "expect_status",
+        KeyKind::List,
+        "The status codes that are fine; by default 200 to 399.",
+    ),
+    key(
+        "expect_headers",
+        KeyKind::Pairs,
+        "Regular expressions that headers of the answer must match, by name.",
+    ),
+    key(
+        "body_regexp",
+        KeyKind::Regexp,
+        "A regular expression that the body must match.",
+    ),
+    key(
+        "body_regexp_absent",
+        KeyKind::Regexp,
+        "A regular expression that the body must not match.",
+    ),
+    key(
+        "json_pointer",
+        KeyKind::Text,
+        "The place of a value in a body of JSON (RFC 6901), as /status.",
+    ),
+    key(
+        "json_equals",
+        KeyKind::Text,
+        "What that value must be, as text or as JSON.",
+    ),
+    key(
+        "min_body_bytes",
+        KeyKind::Bytes,
+        "The body must have so many bytes.",
+    ),
+    key(
+        "expect_max_body_bytes",
+        KeyKind::Bytes,
+        "The body must have no more bytes.",
+    ),
+    key(
+        "max_body_bytes",
+        KeyKind::Bytes,
+        "How much of a body is read; by default 1MiB.",
+    ),
+    MIN_DAYS_LEFT,
+    MAX_TIME,
+    SERVER_NAME,
     CA_FILE,
 ];
+
+const fn key(key: &'static str, kind: KeyKind, help: &'static str) -> ProbeKey {
+    ProbeKey { key, kind, help }
+}
 
 /// How much of a body is read unless told otherwise.
 pub(super) const DEFAULT_MAX_BODY_BYTES: usize = 1024 * 1024;

@@ -75,7 +75,7 @@ fn json_value(kind: Type, texts: &[String]) -> Value {
                     .collect(),
             )
         }
-        Type::Count => first
+        Type::Count | Type::Percent => first
             .parse::<u64>()
             .map_or(json!(first), |count| json!(count)),
         Type::Flag => json!(first == "true"),
@@ -164,7 +164,9 @@ fn is_secret(key: &str, name: &str) -> bool {
         "key",
     ];
     // What a program finds in its environment is not ours to tell.
-    key == "exec.programs.environment" || telling.iter().any(|part| name.contains(part))
+    // Nor what a check sends.
+    matches!(key, "exec.programs.environment" | "agent.checks.headers")
+        || telling.iter().any(|part| name.contains(part))
 }
 
 /// A text whose URL, if it is one, has `***` in place of user and password.
