@@ -1,10 +1,12 @@
-//! `tidegauge check URL…`: phases and verdict of each URL; exit status 1 when one fails.
+//! `tidegauge check URL…`: phases and verdict of each URL, once or several times; exit status 1 when
+//! one fails.
 
-use crate::settings::{Place, Settings};
+use crate::settings::{Place, Settings, value};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
+use std::time::Duration;
 use tidegauge_agent::AgentError;
-use tidegauge_agent::probes::{CheckResult, CheckSettings, ProbeContext, check_once};
+use tidegauge_agent::probes::{Check, CheckResult, CheckSettings, KeyValue, ProbeContext};
 use tidegauge_model::{SystemClock, Value};
 
 /// The phases in the order in which they happen, with the field that has their seconds.
@@ -30,6 +32,8 @@ const SAID: &[(&str, &str)] = &[
     ("packets answered", "packets_received"),
     ("version", "tls_version"),
     ("issuer", "issuer"),
+    ("redirects", "redirects"),
+    ("at", "final_url"),
 ];
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -62,6 +66,41 @@ pub(super) fn shape(command: Command) -> Command {
                 .help("Trust the certificates of this PEM file instead of the platform's"),
         )
         .arg(
+            Arg::new("method")
+                .long("method")
+                .value_name("WORD")
+                .help("The method of the request instead of GET"),
+        )
+        .arg(
+            Arg::new("header")
+                .long("header")
+                .action(ArgAction::Append)
+                .value_name("NAME=TEXT")
+                .help("A header of the request; may be repeated"),
+        )
+        .arg(
+            Arg::new("follow-redirects")
+                .long("follow-redirects")
+                .action(ArgAction::SetTrue)
+                .help("Follow redirects instead of taking them for answers"),
+        )
+        .arg(
+            Arg::new("repeat")
+                .long("repeat")
+                .value_name("NUMBER")
+                .value_parser(clap::value_parser!(u32).range(1..=1_000_000))
+                .default_value("1")
+                .help("Check so many times, and sum up at the end"),
+        )
+        .arg(
+            Arg::new("interval")
+                .long("interval")
+                .value_name("DURATION")
+                .value_parser(value::duration)
+                .default_value("1s")
+                .help("Time from one round of checks to the next"),
+        )
+        .arg(
             Arg::new("format")
                 .long("format")
                 .value_name("WORD")
@@ -84,7 +123,15 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     let json = matches
         .get_one::<String>("format")
         .is_some_and(|format| format == "json");
-    let failed = super::runtime(1)?.block_on(work(checks, json))?;
+    let rounds = Rounds {
+        count: matches.get_one("repeat").copied().unwrap_or(1),
+        interval: matches
+            .get_one("interval")
+            .copied()
+            .unwrap_or(Duration::from_secs(1)),
+        json,
+    };
+    let failed = super::runtime(1)?.block_on(work(checks, &rounds))?;
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -102,31 +149,101 @@ fn refine(mut check: CheckSettings, matches: &ArgMatches) -> Result<CheckSetting
     if let Some(path) = matches.get_one::<String>("ca-file") {
         check = check.with_ca_file(path)?;
     }
+    if let Some(method) = matches.get_one::<String>("method") {
+        check = check.with("method", method.as_str())?;
+    }
+    if let Some(headers) = matches.get_many::<String>("header") {
+        check = check.with("headers", KeyValue::Texts(headers.cloned().collect()))?;
+    }
+    if matches.get_flag("follow-redirects") {
+        check = check.with("follow_redirects", true)?;
+    }
     Ok(check)
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-async fn work(checks: Vec<CheckSettings>, json: bool) -> anyhow::Result<bool> {
-    let context = ProbeContext::new();
-    let mut failed = false;
-    for check in checks {
-        let url = check.url().to_owned();
-        let result = check_once(check, &context, &SystemClock).await?;
-        failed |= !result.is_up();
-        if json {
-            println!("{}", serde_json::to_string(&as_json(&url, &result))?);
-        } else {
-            println!("{}", as_text(&url, &result));
-        }
-    }
-    Ok(failed)
+/// How often, and how it is told.
+struct Rounds {
+    count: u32,
+    interval: Duration,
+    json: bool,
 }
 
-fn as_text(url: &str, result: &CheckResult) -> String {
-    let seconds = |field: &str| match result.value(field) {
+/// What came of all checks of one URL.
+#[derive(Default)]
+struct Sum {
+    failed: usize,
+    /// Seconds of each check as a whole.
+    totals: Vec<f64>,
+}
+
+impl Sum {
+    fn add(&mut self, result: &CheckResult) {
+        self.failed += usize::from(!result.is_up());
+        self.totals.extend(seconds(result, "total_seconds"));
+    }
+
+    /// The seconds that this share of the checks, in percent, did not exceed.
+    fn percentile(&self, percent: usize) -> Option<f64> {
+        let mut sorted = self.totals.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * percent).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied()
+    }
+
+    fn tell(&self, url: &str, json: bool) -> String {
+        let (checks, failed) = (self.totals.len(), self.failed);
+        let (p50, p99) = (self.percentile(50), self.percentile(99));
+        if json {
+            let object = serde_json::json!({
+                "url": url, "checks": checks, "failed": failed, "p50_seconds": p50, "p99_seconds": p99,
+            });
+            return object.to_string();
+        }
+        let millis = |seconds: Option<f64>| seconds.unwrap_or_default() * 1e3;
+        let (p50, p99) = (millis(p50), millis(p99));
+        format!("{url}: {checks} checks, {failed} failed, p50 {p50:.2} ms, p99 {p99:.2} ms")
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<bool> {
+    let context = ProbeContext::new();
+    let mut checks = Vec::new();
+    for settings in settings {
+        let url = settings.url().to_owned();
+        checks.push((url, Check::new(settings, &context)?, Sum::default()));
+    }
+    let mut beat = tokio::time::interval(rounds.interval);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for _ in 0..rounds.count {
+        beat.tick().await;
+        for (url, check, sum) in &mut checks {
+            let result = check.run(&SystemClock).await;
+            sum.add(&result);
+            match (rounds.json, rounds.count) {
+                (true, _) => println!("{}", as_json(url, &result)),
+                (false, 1) => println!("{}\n{}", verdict(url, &result), phases(&result)),
+                (false, _) => println!("{}", verdict(url, &result)),
+            }
+        }
+    }
+    if rounds.count > 1 {
+        for (url, _, sum) in &checks {
+            println!("{}", sum.tell(url, rounds.json));
+        }
+    }
+    Ok(checks.iter().any(|(_, _, sum)| sum.failed > 0))
+}
+
+fn seconds(result: &CheckResult, field: &str) -> Option<f64> {
+    match result.value(field) {
         Some(Value::Float(seconds)) => Some(*seconds),
         _ => None,
-    };
+    }
+}
+
+/// One line: the verdict, its reason and what the answer was.
+fn verdict(url: &str, result: &CheckResult) -> String {
     let verdict = if result.is_up() { "up" } else { "down" };
     let mut text = format!("{url}: {verdict} ({})", result.finding.reason.as_str());
     for (word, field) in SAID {
@@ -139,12 +256,18 @@ fn as_text(url: &str, result: &CheckResult) -> String {
     if let Some(detail) = &result.finding.detail {
         text.push_str(&format!(", {detail}"));
     }
+    text
+}
+
+/// A line with a bar for each phase that took place.
+fn phases(result: &CheckResult) -> String {
+    let mut lines = Vec::new();
     let longest = PHASES
         .iter()
-        .filter_map(|(_, field)| seconds(field))
+        .filter_map(|(_, field)| seconds(result, field))
         .fold(0.0, f64::max);
     for (name, field) in PHASES {
-        let Some(seconds) = seconds(field) else {
+        let Some(seconds) = seconds(result, field) else {
             continue;
         };
         let length = if longest > 0.0 {
@@ -152,16 +275,16 @@ fn as_text(url: &str, result: &CheckResult) -> String {
         } else {
             0
         };
-        text.push_str(&format!(
-            "\n  {name:<10} {:>9.2} ms  {}",
+        lines.push(format!(
+            "  {name:<10} {:>9.2} ms  {}",
             seconds * 1e3,
             "▇".repeat(length)
         ));
     }
-    if let Some(total) = seconds("total_seconds") {
-        text.push_str(&format!("\n  {:<10} {:>9.2} ms", "total", total * 1e3));
+    if let Some(total) = seconds(result, "total_seconds") {
+        lines.push(format!("  {:<10} {:>9.2} ms", "total", total * 1e3));
     }
-    text
+    lines.join("\n")
 }
 
 fn as_json(url: &str, result: &CheckResult) -> serde_json::Value {
@@ -181,4 +304,25 @@ fn as_json(url: &str, result: &CheckResult) -> serde_json::Value {
         object.insert(name.to_string(), value);
     }
     object.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_nearest_rank() {
+        let mut sum = Sum::default();
+        assert_eq!(sum.percentile(50), None);
+        sum.totals = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(
+            (sum.percentile(50), sum.percentile(99)),
+            (Some(100.0), Some(198.0))
+        );
+        sum.failed = 3;
+        assert_eq!(
+            sum.tell("http://a/", false),
+            "http://a/: 200 checks, 3 failed, p50 100000.00 ms, p99 198000.00 ms"
+        );
+    }
 }

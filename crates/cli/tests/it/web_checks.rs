@@ -115,3 +115,48 @@ fn check_command_tells_by_its_exit_status() {
     );
     assert!(down.get("status").is_none());
 }
+
+#[test]
+fn check_command_repeats_and_sums_up() {
+    let server = web_server::start();
+    let (ok, moved) = (
+        format!("http://{server}/ok"),
+        format!("http://{server}/moved"),
+    );
+    let more = ["--repeat", "3", "--interval", "1ms", "--follow-redirects"];
+    let output = command(&["check", &ok, &moved])
+        .args(more)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 8, "{said}");
+    assert!(
+        lines[1].contains("redirects 1") && lines[1].ends_with("/ok"),
+        "{said}"
+    );
+    assert!(
+        lines[6].starts_with(&format!("{ok}: 3 checks, 0 failed, p50 ")),
+        "{said}"
+    );
+    let missing = format!("http://{server}/missing");
+    let output = command(&["check", &missing, "--format", "json", "--method", "HEAD"])
+        .args([
+            "--header",
+            "accept=text/html",
+            "--repeat",
+            "2",
+            "--interval",
+            "1ms",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let sum: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (sum["checks"].as_u64(), sum["failed"].as_u64()),
+        (Some(2), Some(2))
+    );
+}

@@ -21,6 +21,7 @@ fn answer(mut stream: &TcpStream) {
     let _last_header = lines.find(String::is_empty);
     let (status, body) = match request.split(' ').nth(1) {
         Some("/ok") => ("200 OK", "foobar here"),
+        Some("/moved") => ("302 Found\r\nLocation: /ok", ""),
         Some("/missing") => ("404 Not Found", "nothing here"),
         Some("/broken") => ("500 Internal Server Error", "broken"),
         // The client closes the connection when it is tired of waiting.
