@@ -1,26 +1,39 @@
 //! Log lines on stderr: text for people, JSON for machines.
 
-use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+mod repeats;
 
-/// Begins logging; `verbose` is how often `-v` was given. `TIDEGAUGE_LOG` takes the filter of
-/// `tracing-subscriber` for single modules.
-pub(crate) fn begin(verbose: u8, json: bool) {
-    let level = match verbose {
+use repeats::Repeats;
+use std::io::IsTerminal;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+/// Begins logging; `verbose` is how often `-v` was given, and `levels` are those of the setting, which
+/// go before it.
+pub(crate) fn begin(verbose: u8, levels: Option<&str>, json: bool) {
+    // Crates are named tidegauge_agent and so on; a prefix in the filter covers them all.
+    let usual = match verbose {
         0 => "warn,tidegauge=info,librdkafka=error",
         1 => "info,tidegauge=debug,librdkafka=warn",
         2 => "debug,tidegauge=trace,librdkafka=info",
         _ => "trace",
     };
-    // Crates are named tidegauge_agent and so on; a prefix in the filter covers them all.
-    let filter = EnvFilter::try_from_env("TIDEGAUGE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter = EnvFilter::new(match levels {
+        // A level for all takes the place of all that is usual.
+        Some(levels) if levels.split(',').any(|level| !level.contains('=')) => levels.to_owned(),
+        Some(levels) => format!("{usual},{levels}"),
+        None => usual.to_owned(),
+    });
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(verbose > 0);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
+    let lines = match json {
+        true => lines.json().boxed(),
+        false => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(Repeats::default())
+        .with(filter)
+        .init();
 }

@@ -192,6 +192,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     };
     crate::logging::begin(
         innermost.get_count("verbose"),
+        settings.text("log.level"),
         settings.text("log.format") == Some("json"),
     );
     // Two TLS libraries are in the program's reach of one crate's features; ours is chosen here.

@@ -76,6 +76,7 @@ fn value(kind: Type, default: Option<&str>) -> String {
         Type::Urls => "https://example.org/",
         Type::Pairs => "name",
         Type::Address => "127.0.0.1:7700",
+        Type::Levels => "info,tidegauge_sink=debug",
         Type::Choice(words) => words.first().copied().unwrap_or_default(),
     };
     let text = default.unwrap_or(looks_like);

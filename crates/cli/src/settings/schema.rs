@@ -60,7 +60,7 @@ fn of_type(kind: Type, help: &str) -> Value {
     let text = || json!({"type": "string", "minLength": 1});
     let many = || json!({"anyOf": [text(), {"type": "array", "items": text()}]});
     let mut made = match kind {
-        Type::Text | Type::Path => text(),
+        Type::Text | Type::Path | Type::Levels => text(),
         Type::Secret => json!({"type": "string", "minLength": 1, "writeOnly": true}),
         Type::Count => json!({"type": "integer", "minimum": 1}),
         Type::Percent => json!({"type": "integer", "minimum": 0, "maximum": 100}),

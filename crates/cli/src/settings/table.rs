@@ -331,6 +331,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("limits.ahead", None, Type::Duration, Some("1h"), LIMITS,
         "How far ahead of the sink's clock a sample may be."),
 
+    row("log.level", Some("log-level"), Type::Levels, None,
+        &[Up, Agent, Sink, Collect, Check, Doctor, Query, Dashboard, Store, DeadLetters],
+        "What is logged, instead of what -v says: a level for all (off, error, warn, info, debug, trace), and levels of single modules, as info,tidegauge_sink=debug."),
     row("log.format", Some("log-format"), Type::Choice(&["text", "json"]), Some("text"),
         &[Up, Agent, Sink, Collect, Check, Doctor, Query, Dashboard, Store, DeadLetters],
         "How log lines are written to stderr."),

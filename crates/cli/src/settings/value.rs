@@ -31,6 +31,8 @@ pub(crate) enum Type {
     Pairs,
     /// An address to listen on, host:port.
     Address,
+    /// A level of the log, levels of modules as name=level, or both, separated by commas.
+    Levels,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -51,6 +53,7 @@ impl Type {
             Self::Urls => "URL",
             Self::Pairs => "NAME=TEXT",
             Self::Address => "HOST:PORT",
+            Self::Levels => "LEVELS",
             Self::Choice(_) => "WORD",
         }
     }
@@ -77,6 +80,7 @@ impl Type {
             Self::Flag => flag(text).map(|_| ()),
             Self::Pairs => pair(text).map(|_| ()),
             Self::Address => address(text).map(|_| ()),
+            Self::Levels => levels(text),
             Self::Choice(words) if words.contains(&text) => Ok(()),
             Self::Choice(words) => {
                 let hint = did_you_mean(text, words.iter().copied());
@@ -103,6 +107,22 @@ pub(crate) fn percent(text: &str) -> Result<u64, String> {
 pub(crate) fn flag(text: &str) -> Result<bool, String> {
     text.parse()
         .map_err(|_| "expected true or false".to_owned())
+}
+
+fn levels(text: &str) -> Result<(), String> {
+    const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+    for part in text.split(',') {
+        let (module, level) = part.split_once('=').unwrap_or(("all", part));
+        let is_module = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+        if module.is_empty() || !module.bytes().all(is_module) || !LEVELS.contains(&level) {
+            let hint = did_you_mean(level, LEVELS.iter().copied());
+            return Err(format!(
+                "expected a level or module=level, separated by commas, where a level is one of {}{hint}",
+                LEVELS.join(", ")
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
@@ -182,6 +202,32 @@ mod tests {
         for bad in ["", "0", "1TB5", "x", "-5MB"] {
             assert!(bytes(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn levels_are_for_all_or_for_a_module() {
+        for good in [
+            "info",
+            "info,tidegauge_sink=debug",
+            "tidegauge_sink::run=trace,hyper=off",
+        ] {
+            assert_eq!(Type::Levels.check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "inof",
+            "info,",
+            "=debug",
+            "tidegauge_sink=",
+            "a b=info",
+            "tidegauge_sink",
+        ] {
+            assert!(Type::Levels.check(bad).is_err(), "{bad}");
+        }
+        let said = Type::Levels
+            .check("info,tidegauge_sink=debugg")
+            .unwrap_err();
+        assert!(said.ends_with("did you mean `debug`?"), "{said}");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Sink {
             .env("TIDEGAUGE_SINK_STEP_POINTS", place.step_points.to_string())
             .env("TIDEGAUGE_SINK_SESSION_TIMEOUT", format!("{SESSION_MS}ms"));
         if place.verbose {
-            program.env("TIDEGAUGE_LOG", VERBOSE);
+            program.env("TIDEGAUGE_LOG_LEVEL", VERBOSE);
         }
         let log = place.folder.join(format!("{}.log", self.name));
         Process::run("a sink", &program, log)
