@@ -34,12 +34,19 @@ fn what_an_application_counts_is_in_the_database() {
             (found == expected).then_some(())
         });
     }
-    agent.terminate();
     let is = |sql: &str, expected: i64| {
         eventually(PATIENCE, sql, || {
             (number(&database, sql) == Some(expected)).then_some(())
         });
     };
+    // What the listener took is told with the next collection, which an agent that ends has not.
+    let last = "select * from listener order by time desc limit 1";
+    let told = "accepted_points > 0 and refused_points = 0";
+    is(
+        &format!("select count(*) from ({last}) as last where {told}"),
+        1,
+    );
+    agent.terminate();
     is("select max(total)::bigint from shop_orders", 34);
     is("select sum(sum)::bigint from shop_answer", 10_100);
     is(
@@ -53,11 +60,5 @@ fn what_an_application_counts_is_in_the_database() {
                  (('shop_orders', 'counter', 'total', 'counter'),
                   ('shop_answer', 'timer', 'p99', 'timer'), ('shop_queue', 'gauge', 'value', 'gauge'))";
     is(kinds, 3);
-    let last = "select * from listener order by time desc limit 1";
-    let told = "accepted_points > 0 and refused_points = 0";
-    is(
-        &format!("select count(*) from ({last}) as last where {told}"),
-        1,
-    );
     sink.terminate();
 }

@@ -159,7 +159,10 @@ const FILESYSTEM: MeasurementEntry = MeasurementEntry {
         ),
         number("inodes_free", "Free inodes."),
         percent("inodes_used_percent", "Used share of the inodes."),
-        truth("read_only", "Whether it is mounted read-only."),
+        truth(
+            "read_only",
+            "Whether the file system is read-only for all; a mount point alone that is does not count.",
+        ),
         truth(
             "responding",
             "Whether it answered in time; if not, the figures are absent.",

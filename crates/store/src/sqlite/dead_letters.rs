@@ -16,14 +16,20 @@ const HAND_OVER: &str = "update dead_letter
 
 /// Writes the dead letters of a step.
 pub(super) fn insert(connection: &Connection, step: &Step) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(&format!(
+    if step.dead_letters.is_empty() {
+        return Ok(());
+    }
+    // One moment for all letters of a step; SQLite's own clock goes on from statement to statement.
+    let stored_us: i64 = connection.query_row(&format!("select {NOW_US}"), [], |row| row.get(0))?;
+    let mut insert = connection.prepare_cached(
         "insert into dead_letter (stored, source, topic, \"partition\", message_offset,
          point_index, reason, detail, encoding, payload)
-         values ({NOW_US}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-    ))?;
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
     for letter in &step.dead_letters {
         let moved = &step.moves[letter.slot as usize];
         insert.execute(params![
+            stored_us,
             moved.source.as_str(),
             moved.source.label(),
             moved.partition,
