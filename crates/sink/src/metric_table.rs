@@ -13,7 +13,7 @@ pub const METRICS: &[Metric] = &[
     M::counter("tidegauge_sink_messages_total", &[], "Messages that were applied."),
     M::counter("tidegauge_sink_bytes_total", &[], "Bytes of the messages that were applied, uncompressed."),
     M::histogram("tidegauge_sink_phase_seconds", &["phase"],
-        "Seconds of a step's phases. `fetch`: waiting for the source; `pack`: decoding and making rows, beside the `apply` of the step before; `apply`: all of the commit with its retries, and within it `fence` (positions and ledger), `copy` (encoding and sending rows and dead letters) and `commit`."),
+        "Seconds of a step's phases. `fetch`: waiting for the source; `pack`: decoding and making rows, beside the `apply` of the step before; `apply`: all of the commit with its retries, and within it `fence` (positions and ledger), `copy` (encoding and sending rows, or waiting for those that are sent ahead) and `commit`; dead letters are in one of these two."),
     M::gauge("tidegauge_sink_partitions", &[], "Partitions that are this sink's."),
     M::gauge("tidegauge_sink_lag_messages", &["topic", "partition"],
         "Offsets between the stored position and the end of the log, as it was known some seconds ago."),

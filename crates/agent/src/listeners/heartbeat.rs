@@ -9,7 +9,7 @@
 use super::http::{Answer, Call, Routes, Server, Token};
 use super::{
     AgentError, CheckReason, CheckResult, CheckState, Finding, Intake, Listener, ListenerEntry,
-    ListenerSettings, OpenedListener, Refusal, bind_tcp, check_address,
+    ListenerSettings, OpenedListener, Refusal, listen_checked,
 };
 use async_trait::async_trait;
 use hyper::header::HeaderMap;
@@ -112,9 +112,7 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         }
     }
     let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
-    check_address(KEY, settings.address, has_token, is_fine)?;
-    let listener = bind_tcp(KEY, settings.address)?;
-    let address = listener.local_addr().unwrap_or(settings.address);
+    let (listener, address) = listen_checked(KEY, settings.address, has_token, is_fine)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
         addresses: vec![format!("http {address}")],

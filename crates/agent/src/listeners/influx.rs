@@ -10,7 +10,7 @@ use super::decoded::{self, Decoded};
 use super::http::{Answer, Call, Routes, Server, Token, json_text};
 use super::{
     AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
-    bind_tcp, check_address,
+    listen_checked,
 };
 use async_trait::async_trait;
 use hyper::header::HeaderMap;
@@ -55,9 +55,7 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         return Ok(Vec::new());
     };
     let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
-    check_address(KEY, settings.address, has_token, is_fine)?;
-    let listener = bind_tcp(KEY, settings.address)?;
-    let address = listener.local_addr().unwrap_or(settings.address);
+    let (listener, address) = listen_checked(KEY, settings.address, has_token, is_fine)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
         addresses: vec![format!("http {address}")],

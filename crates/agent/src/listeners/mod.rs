@@ -236,5 +236,18 @@ fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, Agent
     bind().map_err(|source| listen_error(key, address, source))
 }
 
+/// A socket for connections at an address that may be listened at; the address with its real port.
+fn listen_checked(
+    key: &'static str,
+    address: SocketAddr,
+    has_token: bool,
+    allow_insecure: bool,
+) -> Result<(TcpListener, SocketAddr), AgentError> {
+    check_address(key, address, has_token, allow_insecure)?;
+    let listener = bind_tcp(key, address)?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((listener, address))
+}
+
 #[cfg(test)]
 mod tests;

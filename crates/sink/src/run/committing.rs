@@ -2,10 +2,9 @@
 //!
 //! The next step is packed as if the one before were committed already: its positions begin where
 //! that one's end, and the ledger book holds its changes. The store is told of it, and may write its
-//! rows ahead. If it turns out otherwise (fenced, a
-//! ledger row was moved, or the end had been reached already), what was packed ahead is thrown away,
-//! and the book forgets the rows of both. So nothing that is committed was ever built from something
-//! that is not.
+//! rows ahead. If it turns out otherwise (fenced, a ledger row was moved, or the end had been reached
+//! already), what was packed ahead is thrown away, and the book forgets the rows of both. So nothing
+//! that is committed was ever built from something that is not.
 
 use super::packing::Pending;
 use super::{Leave, Sink};
@@ -23,13 +22,12 @@ impl Sink {
         let mut pending = self.pack().await?;
         loop {
             self.gather().await?;
-            let (ahead, told) = match self.waiting.is_empty() {
-                true => (None, None),
-                false => {
-                    let (tell, told) = oneshot::channel();
-                    (Some(self.begin_packing(Some(tell))), Some(told))
-                }
-            };
+            let has_more = !self.waiting.is_empty();
+            let begun = has_more.then(|| {
+                let (tell, told) = oneshot::channel();
+                (self.begin_packing(Some(tell)), told)
+            });
+            let (ahead, told) = begun.unzip();
             let applied = self.apply(&mut pending, told).await;
             let next = match ahead {
                 Some(packing) => Some(self.end_packing(packing).await?),

@@ -92,15 +92,15 @@ impl Applier {
         &mut self,
         written: &mut Written,
         step: &Step,
+        phases: &mut Phases,
     ) -> Result<Result<Applied, StoreError>, StoreError> {
-        let mut phases = Phases::begin();
         let session = &mut written.session;
         match ask(session, step, None, &[]).await? {
             Some(Attempt::Done(applied)) => return Ok(Ok(applied)),
             Some(_) => return Err(partitions::vanished()),
             None => phases.end("fence"),
         }
-        let ended = end(session, step, Ending::Commit, &mut phases).await;
+        let ended = end(session, step, Ending::Commit, phases).await;
         Ok(ended.map(|()| {
             self.committed(written.leaves.drain(..).collect());
             Applied::Committed {
@@ -299,6 +299,7 @@ impl Applier {
         if duplicates > 0 {
             bookkeeping::count_repeats(session, step, &repeats).await?;
         }
+        phases.end("copy");
         end(session, step, ending, &mut phases).await?;
         Ok(Attempt::Done(Applied::Committed {
             rows: new_rows,
@@ -348,7 +349,6 @@ async fn end(
     dead_letters::insert(session, step).await?;
     dead_letters::count_further(session, step).await?;
     bookkeeping::note_gaps(session, step).await?;
-    phases.end("copy");
     match ending {
         Ending::Commit => {
             session.commit().await?;

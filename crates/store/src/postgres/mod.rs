@@ -39,6 +39,7 @@ mod view;
 
 use self::ahead::{Ahead, Ended};
 use crate::letters::{self, HeldBytes, Measured, Shelf};
+use crate::phases::Phases;
 use crate::seen::SeenSeries;
 use crate::{
     Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
@@ -137,6 +138,7 @@ impl PostgresStore {
         step: &Step,
         ahead: Ahead,
     ) -> Option<Result<Applied, StoreError>> {
+        let mut phases = Phases::begin();
         let mut written = match ahead.end().await {
             Ended::Written(written) => written,
             Ended::Nothing(session) => {
@@ -153,7 +155,12 @@ impl PostgresStore {
             }
             return None;
         }
-        match self.applier.commit_written(&mut written, step).await {
+        phases.end("copy");
+        let committed = self
+            .applier
+            .commit_written(&mut written, step, &mut phases)
+            .await;
+        match committed {
             Ok(applied) => {
                 let error = applied.as_ref().err();
                 self.keep_after(written.session, error).await;

@@ -12,7 +12,7 @@ use super::decoded;
 use super::http::{Answer, Call, Routes, Server, Token};
 use super::{
     AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
-    bind_tcp, check_address,
+    listen_checked,
 };
 use answer::{Form, Outcome};
 use async_trait::async_trait;
@@ -60,14 +60,8 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         ("otlp.listen_grpc", "grpc", settings.grpc),
     ] {
         let Some(address) = address else { continue };
-        check_address(
-            key,
-            address,
-            settings.token.is_some(),
-            settings.allow_insecure,
-        )?;
-        let listener = bind_tcp(key, address)?;
-        let address = listener.local_addr().unwrap_or(address);
+        let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
+        let (listener, address) = listen_checked(key, address, has_token, is_fine)?;
         addresses.push(format!("{word} {address}"));
         listeners.push(listener);
     }
