@@ -1,65 +1,23 @@
 //! Collectors: each reads one part of the host and yields points.
 //!
 //! Not the schedule: who runs them, when and with which deadline is decided elsewhere. A
-//! collector is one file here and one row of [`COLLECTORS`] (A2); it imports the model, this
-//! module and the host roots only. It reads `proc`, `sys` and system calls; it starts no process
-//! and needs no root. What it measures is described in `tidegauge_model::catalog`.
+//! collector is one file in the folder of its system and one row of [`COLLECTORS`] (A2); it imports
+//! the model, this module and the host roots only. It reads what the kernel shows; it starts no
+//! process and needs no root. What it measures is described in `tidegauge_model::catalog`.
 //!
 //! Reading never trusts the source: a file that is missing, too long, binary or cut short is a
 //! typed [`CollectError`].
 
-mod arp;
-mod bonding;
-mod btrfs;
-mod buddyinfo;
-mod carried;
-pub mod cgroup;
-mod cgroup_names;
-mod conntrack;
-mod cpu;
-mod disk_io;
-mod edac;
-mod filehandles;
-pub mod filesystem;
-mod icmp;
-mod identity;
-mod interrupts;
-mod ip;
-mod keyed;
-mod load;
-mod logged_in_users;
-mod mdraid;
-mod memory;
-mod network;
-mod nfs;
-mod numa;
-mod nvme;
-mod patterns;
-mod power;
-mod pressure;
-pub mod process;
-mod processes;
-mod scheduler;
-mod sockets;
-mod softirqs;
-mod softnet;
+#[cfg(target_os = "linux")]
+mod linux;
+// Its library knows Linux too: the tests of Linux run these as well.
+#[cfg(any(target_os = "macos", test))]
+mod macos;
+pub mod settings;
 mod source;
-mod swap;
-mod sysfs;
-mod system;
-pub mod systemd;
-mod tcp;
-mod tcp_states;
-mod temperature;
-pub mod time;
-mod udp;
-mod vmstat;
-mod xfs;
-mod zfs;
 
-#[cfg(test)]
-mod tests;
-
+#[cfg(target_os = "linux")]
+pub use linux::{filesystem, time};
 pub use source::{SourceFile, SourceText, Sources, ValueFile, short_value};
 
 use crate::roots::HostRoots;
@@ -94,11 +52,11 @@ pub struct CollectorContext {
     /// Where the host's files lie.
     pub roots: HostRoots,
     /// Settings of the collector `process`.
-    pub process: process::ProcessSettings,
+    pub process: settings::ProcessSettings,
     /// Settings of the collector `cgroup`.
-    pub cgroup: cgroup::CgroupSettings,
+    pub cgroup: settings::CgroupSettings,
     /// Settings of the collector `systemd`.
-    pub systemd: systemd::SystemdSettings,
+    pub systemd: settings::SystemdSettings,
     /// Files that several collectors read.
     pub sources: Sources,
 }
@@ -178,51 +136,12 @@ impl fmt::Debug for OwnCollector {
     }
 }
 
-/// All collectors, by name.
-pub const COLLECTORS: &[CollectorEntry] = &[
-    arp::ENTRY,
-    bonding::ENTRY,
-    btrfs::ENTRY,
-    buddyinfo::ENTRY,
-    cgroup::ENTRY,
-    conntrack::ENTRY,
-    cpu::ENTRY,
-    disk_io::ENTRY,
-    edac::ENTRY,
-    filehandles::ENTRY,
-    filesystem::ENTRY,
-    icmp::ENTRY,
-    identity::ENTRY,
-    interrupts::ENTRY,
-    ip::ENTRY,
-    load::ENTRY,
-    logged_in_users::ENTRY,
-    mdraid::ENTRY,
-    memory::ENTRY,
-    network::ENTRY,
-    nfs::ENTRY,
-    numa::ENTRY,
-    nvme::ENTRY,
-    power::ENTRY,
-    pressure::ENTRY,
-    process::ENTRY,
-    processes::ENTRY,
-    scheduler::ENTRY,
-    sockets::ENTRY,
-    softirqs::ENTRY,
-    softnet::ENTRY,
-    swap::ENTRY,
-    system::ENTRY,
-    systemd::ENTRY,
-    tcp::ENTRY,
-    tcp_states::ENTRY,
-    temperature::ENTRY,
-    time::ENTRY,
-    udp::ENTRY,
-    vmstat::ENTRY,
-    xfs::ENTRY,
-    zfs::ENTRY,
-];
+/// All collectors of the system that this was built for, by name.
+#[cfg(target_os = "linux")]
+pub const COLLECTORS: &[CollectorEntry] = linux::COLLECTORS;
+/// All collectors of the system that this was built for, by name.
+#[cfg(target_os = "macos")]
+pub const COLLECTORS: &[CollectorEntry] = macos::COLLECTORS;
 
 /// Tries every collector once: which of them work on this host, and why the others do not.
 #[must_use]

@@ -13,7 +13,6 @@
 //! unless it has had that content before.
 
 use super::CollectError;
-use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -22,7 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// `PROC_SUPER_MAGIC` of statfs(2).
+#[cfg(target_os = "linux")]
+const PROC_SUPER_MAGIC: i128 = 0x9fa0;
 /// `SYSFS_MAGIC` of statfs(2).
+#[cfg(target_os = "linux")]
 const SYSFS_SUPER_MAGIC: i128 = 0x6265_6572;
 /// The first size of a buffer.
 const PAGE: usize = 4096;
@@ -209,11 +212,18 @@ impl SourceFile {
 }
 
 /// Whether the kernel makes the content of the file anew when it is read from its beginning.
+#[cfg(target_os = "linux")]
 fn is_made_anew(file: &File) -> bool {
-    fstatfs(file).is_ok_and(|told| {
+    rustix::fs::fstatfs(file).is_ok_and(|told| {
         let kind = i128::from(told.f_type);
-        kind == i128::from(PROC_SUPER_MAGIC) || kind == SYSFS_SUPER_MAGIC
+        kind == PROC_SUPER_MAGIC || kind == SYSFS_SUPER_MAGIC
     })
+}
+
+/// Only Linux has such files.
+#[cfg(not(target_os = "linux"))]
+const fn is_made_anew(_: &File) -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use super::settings::setting;
 use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
 use async_trait::async_trait;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+use rustix::net::{AddressFamily, Protocol, SocketType, ipproto};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tidegauge_model::{Clock, name};
 use tokio::net::UdpSocket;
@@ -202,7 +203,7 @@ impl Echoes {
 struct Socket {
     inner: UdpSocket,
     v4: bool,
-    raw: bool,
+    with_ip_header: bool,
     id: u16,
 }
 
@@ -214,15 +215,11 @@ impl Socket {
                 true => (AddressFamily::INET, ipproto::ICMP),
                 false => (AddressFamily::INET6, ipproto::ICMPV6),
             };
-            rustix::net::socket_with(
-                family,
-                kind,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                Some(protocol),
-            )
+            new_socket(family, kind, protocol)
         };
-        let (fd, raw) = match open(SocketType::DGRAM) {
-            Ok(fd) => (fd, false),
+        let (fd, with_ip_header) = match open(SocketType::DGRAM) {
+            // That of macOS yields packets with their header all the same, and any identifier.
+            Ok(fd) => (fd, cfg!(target_os = "macos")),
             Err(_) => (
                 open(SocketType::RAW).map_err(|error| not_permitted(&error))?,
                 true,
@@ -243,7 +240,7 @@ impl Socket {
         Ok(Self {
             inner,
             v4,
-            raw,
+            with_ip_header,
             id: u16::from_be_bytes(id),
         })
     }
@@ -264,7 +261,7 @@ impl Socket {
     }
 
     fn sequence_of(&self, bytes: &[u8], token: &[u8; TOKEN_BYTES]) -> Option<u16> {
-        let message = match self.raw && self.v4 {
+        let message = match self.with_ip_header && self.v4 {
             true => after_ip_header(bytes)?,
             false => bytes,
         };
@@ -315,6 +312,31 @@ fn not_permitted(error: &Errno) -> Failure {
 /// An error of the socket is what routers and the own host say of the way.
 fn refused(error: &io::Error) -> Failure {
     Failure::new(CheckReason::Unreachable, error)
+}
+
+/// A socket that does not block, and that no program which we start inherits.
+#[cfg(target_os = "linux")]
+fn new_socket(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Protocol,
+) -> rustix::io::Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, kind, flags, Some(protocol))
+}
+
+/// A socket that does not block, and that no program which we start inherits.
+#[cfg(not(target_os = "linux"))]
+fn new_socket(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Protocol,
+) -> rustix::io::Result<OwnedFd> {
+    let fd = rustix::net::socket(family, kind, Some(protocol))?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    Ok(fd)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tidegauge_agent::HostRoots;
-use tidegauge_agent::collectors::process::GroupBy;
+use tidegauge_agent::collectors::settings::GroupBy;
 use tidegauge_agent::collectors::{COLLECTORS, CollectError, Collector, CollectorContext};
 use tidegauge_model::{ManualClock, Point, Value};
 use tidegauge_testkit::HostTree;

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::time::Duration;
-use tidegauge_agent::collectors::cgroup::CgroupSettings;
-use tidegauge_agent::collectors::process::{GroupBy, ProcessSettings};
-use tidegauge_agent::collectors::systemd::SystemdSettings;
+use tidegauge_agent::collectors::settings::{
+    CgroupSettings, GroupBy, ProcessSettings, SystemdSettings,
+};
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, CollectorEntry};
 use tidegauge_agent::probes::{AddressFamily, CheckSettings, KeyKind, KeyValue, PROBES};
 use tidegauge_agent::{AgentError, CheckLimits, CollectSettings, HostRoots, identity};

@@ -2,7 +2,7 @@
 //! help come.
 
 use super::value::Type;
-use tidegauge_agent::collectors::process::GroupBy;
+use tidegauge_agent::collectors::settings::GroupBy;
 use tidegauge_kafka::SaslMechanism;
 use tidegauge_wire::TimeUnit;
 

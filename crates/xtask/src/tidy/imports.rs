@@ -72,8 +72,13 @@ pub(super) fn stores(sources: &Sources) -> anyhow::Result<Findings> {
 const TABLES: &[(&str, &str, &str)] = &[
     (
         "COLLECTORS",
-        "crates/agent/src/collectors/mod.rs",
-        "crates/agent/src/collectors/",
+        "crates/agent/src/collectors/linux/mod.rs",
+        "crates/agent/src/collectors/linux/",
+    ),
+    (
+        "COLLECTORS",
+        "crates/agent/src/collectors/macos/mod.rs",
+        "crates/agent/src/collectors/macos/",
     ),
     (
         "PROBES",
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_collector_that_reaches_for_the_schedule_is_found() {
-        let path = "crates/agent/src/collectors/cpu.rs";
+        let path = "crates/agent/src/collectors/linux/cpu.rs";
         let good =
             "use crate::roots::HostRoots;\nuse super::Collector;\nuse tidegauge_model::Point;\n";
         assert!(agent(&sources(path, good)).unwrap().is_empty());

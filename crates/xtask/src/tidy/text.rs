@@ -17,7 +17,7 @@ const MAY_PRINT: [&str; 4] = [
 /// The only files with `unsafe`: a call of librdkafka that its safe interface lacks, and a system call
 /// that no safe crate wraps.
 const MAY_BE_UNSAFE: [&str; 2] = [
-    "crates/agent/src/collectors/time/kernel_clock.rs",
+    "crates/agent/src/collectors/linux/time/kernel_clock.rs",
     "crates/kafka/src/topic_id.rs",
 ];
 

@@ -15,6 +15,7 @@ mod version2;
 use super::cgroup_names::Names;
 use super::sysfs::{Due, Values};
 use super::{CollectError, Collector, CollectorContext, CollectorEntry};
+use crate::collectors::settings::CgroupSettings;
 use hierarchy::{Controller, Found, Roots, find};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,24 +28,6 @@ pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     default_on: false,
     measurements: &["cgroup", "cgroup_groups"],
 };
-
-/// Settings of the collector `cgroup`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupSettings {
-    /// Groups are looked for so many levels below the root.
-    pub depth: usize,
-    /// So many groups are told at most.
-    pub most: usize,
-}
-
-impl Default for CgroupSettings {
-    fn default() -> Self {
-        Self {
-            depth: 5,
-            most: 200,
-        }
-    }
-}
 
 /// Bytes and operations of a group, summed over its devices.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

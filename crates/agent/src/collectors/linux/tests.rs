@@ -4,8 +4,12 @@ mod kernel;
 mod net;
 
 use super::*;
+use crate::collectors::availability;
+use crate::roots::HostRoots;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::path::Path;
+use tidegauge_model::Point;
 use tidegauge_model::{ManualClock, Value, catalog};
 use tidegauge_testkit::HostTree;
 
@@ -48,11 +52,11 @@ fn the_table_is_sorted_and_agrees_with_the_catalog() {
 }
 
 /// Files that are no collectors.
-const SHARED: [&str; 5] = ["carried", "keyed", "mod", "source", "tests"];
+const SHARED: [&str; 5] = ["carried", "keyed", "mod", "patterns", "tests"];
 
 #[test]
 fn every_row_has_its_file_and_every_file_its_row() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collectors");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collectors/linux");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .expect("the folder is there")
         .map(|entry| entry.expect("an entry").path())

@@ -3,7 +3,7 @@
 //! Not a collector, and no regular expressions: `*` is enough for names.
 
 /// Whether a text is like a pattern, in which `*` stands for any text.
-pub(super) fn is_like(text: &str, pattern: &str) -> bool {
+pub(in crate::collectors::linux) fn is_like(text: &str, pattern: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return text == pattern;
     };

@@ -1,7 +1,5 @@
 //! Settings of the collector `process`: which groups are made of processes, and which are told.
 
-use crate::collectors::patterns::is_like;
-
 /// By what processes are put into groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupBy {
@@ -53,13 +51,6 @@ pub struct ProcessSettings {
     pub top_by_memory: bool,
     /// Whether the proportional share of memory is read, which is slow for large processes.
     pub pss: bool,
-}
-
-impl ProcessSettings {
-    /// Whether a group is to be told.
-    pub(super) fn is_wanted(&self, group: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|pattern| is_like(group, pattern))
-    }
 }
 
 impl Default for ProcessSettings {

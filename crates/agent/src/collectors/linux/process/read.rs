@@ -2,7 +2,7 @@
 //! may not be read.
 
 use super::{Counters, counter};
-use crate::collectors::sysfs::{Values, names_in};
+use crate::collectors::linux::sysfs::{Values, names_in};
 use std::fs;
 use std::path::Path;
 

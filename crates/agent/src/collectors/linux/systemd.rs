@@ -8,6 +8,8 @@
 mod bus;
 
 use super::{CollectError, Collector, CollectorContext, CollectorEntry};
+#[cfg(feature = "systemd")]
+use crate::collectors::settings::SystemdSettings;
 use std::path::{Path, PathBuf};
 use tidegauge_model::{Clock, Point};
 
@@ -18,24 +20,6 @@ pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     default_on: false,
     measurements: &["systemd", "systemd_unit"],
 };
-
-/// Settings of the collector `systemd`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SystemdSettings {
-    /// The units to tell; `*` stands for any text.
-    pub only: Vec<String>,
-    /// So many units are told at most.
-    pub most: usize,
-}
-
-impl Default for SystemdSettings {
-    fn default() -> Self {
-        Self {
-            only: vec!["*.service".to_owned()],
-            most: 500,
-        }
-    }
-}
 
 struct Systemd {
     socket: PathBuf,

@@ -168,7 +168,7 @@ fn a_kernel_without_pressure_is_not_available() {
     assert!(outcome.expect_err("there is none").is_unavailable());
     let refused = CollectError::Read {
         path: "/proc/pressure/cpu".into(),
-        source: io::Error::from_raw_os_error(95), // EOPNOTSUPP
+        source: std::io::Error::from_raw_os_error(95), // EOPNOTSUPP
     };
     assert!(refused.is_unavailable(), "it was switched off at boot");
 }

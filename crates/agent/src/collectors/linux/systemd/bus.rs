@@ -3,7 +3,7 @@
 
 use super::SystemdSettings;
 use crate::collectors::CollectError;
-use crate::collectors::patterns::is_like;
+use crate::collectors::linux::patterns::is_like;
 use std::path::Path;
 use std::time::Duration;
 use tidegauge_model::{Point, name};

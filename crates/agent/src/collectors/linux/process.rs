@@ -12,13 +12,12 @@
 //!   name.
 
 mod read;
-mod settings;
-
-pub use settings::{GroupBy, ProcessSettings};
 
 use super::cgroup_names::Names;
+use super::patterns::is_like;
 use super::sysfs::Values;
 use super::{CollectError, Collector, CollectorContext, CollectorEntry};
+use crate::collectors::settings::{GroupBy, ProcessSettings};
 use crate::roots::HostRoots;
 use read::{Stat, cgroup_of, open_files_limit, parse_stat, read_details};
 use std::collections::HashMap;
@@ -257,7 +256,7 @@ impl Process {
         let mut groups: Vec<_> = self
             .groups
             .iter()
-            .filter(|(group, _)| self.settings.is_wanted(group))
+            .filter(|(group, _)| is_wanted(&self.settings.only, group))
             .collect();
         let all = groups.len();
         let by_memory = self.settings.top_by_memory;
@@ -391,6 +390,11 @@ fn follow(totals: &mut Counters, last: &Counters, now: &Counters) {
 /// The counters as they were last read.
 fn newest(last: &Counters, now: &Counters) -> Counters {
     std::array::from_fn(|place| now[place].or(last[place]))
+}
+
+/// Whether a group is one of those that are wanted: all, if none is named.
+fn is_wanted(only: &[String], group: &str) -> bool {
+    only.is_empty() || only.iter().any(|pattern| is_like(group, pattern))
 }
 
 /// The name of a group as a tag: not empty, and no longer than the store takes.

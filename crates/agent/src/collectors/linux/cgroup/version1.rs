@@ -2,7 +2,7 @@
 
 use super::Io;
 use super::hierarchy::Controller;
-use crate::collectors::sysfs::Values;
+use crate::collectors::linux::sysfs::Values;
 use std::path::Path;
 use tidegauge_model::{Name, Point, name};
 

@@ -1,7 +1,7 @@
 //! The files of a control group of version 2. A file that a controller does not have is absent.
 
 use super::Io;
-use crate::collectors::sysfs::Values;
+use crate::collectors::linux::sysfs::Values;
 use std::path::Path;
 use tidegauge_model::{Name, Point, name};
 
