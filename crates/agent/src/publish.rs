@@ -63,8 +63,8 @@ struct Publisher {
     status: AgentStatus,
     cancel: CancellationToken,
     pause: Duration,
-    /// Whether the missing topic was told.
-    told_no_topic: bool,
+    /// Why the topic cannot be used, as it was told last.
+    told_no_topic: Option<String>,
 }
 
 /// Why a link is given up.
@@ -110,7 +110,7 @@ impl Publisher {
             status,
             cancel,
             pause,
-            told_no_topic: false,
+            told_no_topic: None,
         }
     }
 
@@ -362,15 +362,23 @@ impl Publisher {
 
     fn away(&self, cause: String) {
         metrics::gauge!("tidegauge_agent_publish_connected").set(0.0);
-        if !matches!(self.status.figures().publish, PublishState::Away { .. }) {
-            tracing::warn!(cause, "broker away, keeping samples in the spool");
-            let since_us = self.clock.now_us();
-            let publish = PublishState::Away {
+        // Attempts differ in their numbers: ports, and how long they took.
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        let (since_us, is_news) = match self.status.figures().publish {
+            PublishState::Away {
                 since_us,
-                cause: cause.clone(),
-            };
-            self.status.update(|figures| figures.publish = publish);
+                cause: before,
+            } => (since_us, words(&before) != words(&cause)),
+            _ => (self.clock.now_us(), true),
+        };
+        if is_news {
+            tracing::warn!(cause, "broker away, keeping samples in the spool");
         }
+        let publish = PublishState::Away {
+            since_us,
+            cause: cause.clone(),
+        };
+        self.status.update(|figures| figures.publish = publish);
         self.note_error(cause);
     }
 
@@ -381,13 +389,13 @@ impl Publisher {
             replication,
             ..
         } = &self.settings;
-        if !std::mem::replace(&mut self.told_no_topic, true) {
+        if self.told_no_topic.as_ref() != Some(&cause) {
             tracing::error!(
-                "the topic {topic} is missing and could not be made ({cause}): create it, for example \
-                 with `kafka-topics.sh --create --topic {topic} --partitions {partitions} \
-                 --replication-factor {replication}`, or allow this client to; until then samples \
-                 are kept in the spool"
+                "the topic {topic} cannot be used, samples are kept in the spool: {cause}; if it is missing, \
+                 create it, for example with `kafka-topics.sh --create --topic {topic} --partitions \
+                 {partitions} --replication-factor {replication}`"
             );
+            self.told_no_topic = Some(cause.clone());
         }
         let since_us = self.clock.now_us();
         metrics::gauge!("tidegauge_agent_publish_connected").set(0.0);
@@ -407,7 +415,7 @@ impl Publisher {
         if before == PublishState::Connected {
             return;
         }
-        self.told_no_topic = false;
+        self.told_no_topic = None;
         metrics::gauge!("tidegauge_agent_publish_connected").set(1.0);
         self.status
             .update(|figures| figures.publish = PublishState::Connected);

@@ -2,12 +2,13 @@
 
 use crate::version;
 use axum::Router;
+use axum::extract::Extension;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::net::SocketAddr;
 use std::sync::Arc;
+use tidegauge_serve::pages::IsKnown;
 
 /// Seconds that a step's phase, a collection or a check takes.
 const SECONDS_BUCKETS: &[f64] = &[
@@ -44,26 +45,19 @@ pub(crate) fn router(handle: PrometheusHandle, health: Health) -> Router {
             (kind, handle.render()).into_response()
         }
     };
-    let healthz = move || {
+    // Whoever keeps programs alive asks without a password, and learns whether, not why not.
+    let healthz = move |Extension(IsKnown(is_known)): Extension<IsKnown>| {
         let health = health.clone();
         async move {
-            match health() {
-                Ok(text) => (StatusCode::OK, format!("ok\n{text}\n")),
-                Err(text) => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("not healthy\n{text}\n"),
-                ),
-            }
+            let (status, word, text) = match health() {
+                Ok(text) => (StatusCode::OK, "ok", text),
+                Err(text) => (StatusCode::SERVICE_UNAVAILABLE, "not healthy", text),
+            };
+            let text = if is_known { text } else { String::new() };
+            (status, format!("{word}\n{text}\n"))
         }
     };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
-}
-
-/// Warns when others than this machine can ask: there is neither TLS nor a password here.
-pub(crate) fn warn_if_open(address: SocketAddr) {
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "listening beyond loopback without TLS and without a password");
-    }
 }

@@ -1,27 +1,10 @@
-//! Errors: of the server as a whole, and of one answer.
+//! Errors of one answer.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use std::error::Error;
 use tidegauge_query::QueryError;
-
-/// Why the page is not served any more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DashboardError {
-    /// Accepting connections failed for good.
-    #[error("serving the web page")]
-    Serve(#[source] std::io::Error),
-}
-
-impl DashboardError {
-    /// Whether serving again may succeed: never, as the listener is gone.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        false
-    }
-}
 
 /// Why a request has no answer; becomes a status and a JSON object.
 #[derive(Debug, thiserror::Error)]

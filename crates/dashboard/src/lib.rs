@@ -1,7 +1,8 @@
 //! The web page and its API: one host's measurements as charts, live.
 //!
 //! Knows no SQL and no database: it asks [`Query`](tidegauge_query::Query). It loads nothing from
-//! other hosts and says so to the browser (`Content-Security-Policy: default-src 'self'`).
+//! other hosts and says so to the browser (`Content-Security-Policy: default-src 'self'`). Who comes
+//! in is said by a [`Door`](tidegauge_serve::Door).
 //!
 //! | path | answers |
 //! |---|---|
@@ -20,5 +21,4 @@ mod live;
 mod panels;
 mod server;
 
-pub use error::DashboardError;
 pub use server::{DashboardOptions, router, serve};

@@ -1,27 +1,20 @@
-//! The server: routes, security headers, an orderly end.
+//! The server: routes behind a door.
 
 use crate::live::LiveHub;
-use crate::{DashboardError, api, assets};
+use crate::{api, assets};
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::response::Response;
 use axum::routing::get;
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::Clock;
 use tidegauge_query::Query;
+use tidegauge_serve::{Door, Limits, pages};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
 /// After the end was asked for, open answers have so long (D12 leaves 10 s to all of the program).
 const END_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Nothing from elsewhere, in no direction. Styles of charts are set through the CSSOM, which
-/// this allows.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; \
-                                       frame-ancestors 'none'; object-src 'none'";
 
 /// How the page is served.
 #[derive(Debug, Clone)]
@@ -69,50 +62,21 @@ pub fn router(
         .fallback(get(assets::file))
         .with_state(state)
         .layer(CompressionLayer::new())
-        .layer(axum::middleware::map_response(secure))
 }
 
-/// Serves the page until `cancel` is cancelled; returns at most 3 s later.
-///
-/// # Errors
-/// [`DashboardError::Serve`] when connections can no longer be accepted.
+/// Serves the page to whom the door lets in, until `cancel` is cancelled; returns at most 3 s later.
 pub async fn serve(
     listener: TcpListener,
+    door: Arc<Door>,
     query: Query,
     options: DashboardOptions,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
-) -> Result<(), DashboardError> {
+) {
     let routes = router(query, &options, clock, cancel.clone());
-    let server = axum::serve(listener, routes)
-        .with_graceful_shutdown(cancel.clone().cancelled_owned())
-        .into_future();
-    let overdue = async {
-        cancel.cancelled().await;
-        tokio::time::sleep(END_DEADLINE).await;
+    let limits = Limits {
+        stop_within: END_DEADLINE,
+        ..Limits::default()
     };
-    tokio::select! {
-        served = server => served.map_err(DashboardError::Serve),
-        () = overdue => {
-            tracing::warn!("connections of the web page are cut, as they did not end in time");
-            Ok(())
-        }
-    }
-}
-
-async fn secure(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    let all = [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    for (name, value) in all {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    response
+    pages::serve(listener, routes, door, &[], limits, cancel).await;
 }

@@ -14,6 +14,8 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::diagnosis::why_unreachable;
+use crate::error::Right;
+use crate::security::{self, Sasl};
 use crate::settings::{check_topic_name, of_config};
 use crate::topic_id::{Description, describe};
 use crate::{KafkaError, KafkaSettings};
@@ -60,8 +62,8 @@ pub struct Watermark {
 
 /// Asks the brokers about topics, and makes them.
 pub struct Admin {
-    client: Arc<AdminClient<DefaultClientContext>>,
-    settings: KafkaSettings,
+    pub(crate) client: Arc<AdminClient<DefaultClientContext>>,
+    pub(crate) settings: KafkaSettings,
 }
 
 impl Admin {
@@ -82,9 +84,24 @@ impl Admin {
         })
     }
 
+    /// Gives the client a token if it authenticates by one: nobody reads its queue, where librdkafka asks.
+    pub(crate) async fn authenticated(&self) -> Result<(), KafkaError> {
+        let Some(Sasl::Token(tokens)) = &self.settings.sasl else {
+            return Ok(());
+        };
+        let (client, tokens) = (Arc::clone(&self.client), Arc::clone(tokens));
+        let given = move || {
+            security::set(client.inner(), &tokens).map_err(|reason| KafkaError::Unreachable {
+                what: "get a token for Kafka".to_owned(),
+                reason,
+            })
+        };
+        blocking(given).await
+    }
+
     /// Says of a request without an answer why there was none. This client does not hear it, so
     /// another one tries.
-    async fn explained(&self, error: KafkaError) -> KafkaError {
+    pub(crate) async fn explained(&self, error: KafkaError) -> KafkaError {
         let what = match &error {
             KafkaError::Timeout { what } => what.clone(),
             KafkaError::Request {
@@ -134,6 +151,7 @@ impl Admin {
     /// `Ok(false)`: somebody else was faster.
     async fn create(&self, plan: &TopicPlan, deadline: Duration) -> Result<bool, KafkaError> {
         let what = || format!("create topic {}", plan.name);
+        self.authenticated().await?;
         let mut topic = NewTopic::new(
             &plan.name,
             plan.partitions,
@@ -146,14 +164,13 @@ impl Admin {
             .client
             .create_topics(&[topic], &options(deadline))
             .await;
-        let results = results.map_err(|error| KafkaError::of_client(what(), admin_error(error)))?;
+        let failed =
+            |error| KafkaError::of_client(what(), error).needing(Right::Create(&plan.name));
+        let results = results.map_err(|error| failed(admin_error(error)))?;
         match results.into_iter().next() {
             Some(Ok(_)) => Ok(true),
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
-            Some(Err((_, code))) => Err(KafkaError::of_client(
-                what(),
-                ClientError::MetadataFetch(code),
-            )),
+            Some(Err((_, code))) => Err(failed(ClientError::MetadataFetch(code))),
             None => Err(KafkaError::Timeout { what: what() }),
         }
     }
@@ -167,13 +184,14 @@ impl Admin {
         name: &str,
         deadline: Duration,
     ) -> Result<Option<TopicInfo>, KafkaError> {
+        self.authenticated().await?;
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         let found = blocking(move || describe(client.inner(), &name, deadline)).await;
         let found = match found {
             Err(error) => return Err(self.explained(error).await),
             Ok(found) => found,
         };
-        Ok(found.map(|Description { id, partitions }| TopicInfo {
+        Ok(found.map(|Description { id, partitions, .. }| TopicInfo {
             id,
             partitions,
             created: false,
@@ -186,7 +204,10 @@ impl Admin {
     /// [`KafkaError::TopicMissing`], [`KafkaError::NotAuthorized`], or another refusal.
     pub async fn delete_topic(&self, topic: &str, deadline: Duration) -> Result<(), KafkaError> {
         let what = || format!("delete topic {topic}");
-        let failed = |error| KafkaError::of_request(what(), topic, admin_error(error));
+        let failed = |error| {
+            KafkaError::of_request(what(), topic, admin_error(error)).needing(Right::Delete(topic))
+        };
+        self.authenticated().await?;
         let results = self
             .client
             .delete_topics(&[topic], &options(deadline))
@@ -210,7 +231,10 @@ impl Admin {
         deadline: Duration,
     ) -> Result<(), KafkaError> {
         let what = || format!("delete messages of {topic}[{partition}] before {offset}");
-        let failed = |error| KafkaError::of_request(what(), topic, admin_error(error));
+        let failed = |error| {
+            KafkaError::of_request(what(), topic, admin_error(error)).needing(Right::Delete(topic))
+        };
+        self.authenticated().await?;
         let mut before = TopicPartitionList::new();
         before
             .add_partition_offset(topic, partition, Offset::Offset(offset))
@@ -252,6 +276,7 @@ impl Admin {
         topic: &str,
         end: Instant,
     ) -> Result<Vec<Watermark>, KafkaError> {
+        self.authenticated().await?;
         let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
         blocking(move || {
             let found = describe(client.inner(), &topic, remaining(end))?;
@@ -264,7 +289,10 @@ impl Admin {
                     let (low, high) = client
                         .inner()
                         .fetch_watermarks(&topic, partition, remaining(end))
-                        .map_err(|error| KafkaError::of_request(what(), &topic, error))?;
+                        .map_err(|error| {
+                            KafkaError::of_request(what(), &topic, error)
+                                .needing(Right::Describe(&topic))
+                        })?;
                     Ok(Watermark {
                         partition,
                         low,
@@ -277,7 +305,7 @@ impl Admin {
     }
 }
 
-fn options(deadline: Duration) -> AdminOptions {
+pub(crate) fn options(deadline: Duration) -> AdminOptions {
     AdminOptions::new()
         .operation_timeout(Some(deadline))
         .request_timeout(Some(deadline + Duration::from_millis(500)))
@@ -289,14 +317,14 @@ fn remaining(end: Instant) -> Duration {
 }
 
 /// `rdkafka` hides the code of an admin operation's failure from `rdkafka_error_code`.
-fn admin_error(error: ClientError) -> ClientError {
+pub(crate) fn admin_error(error: ClientError) -> ClientError {
     match error {
         ClientError::AdminOp(code) => ClientError::MetadataFetch(code),
         other => other,
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
     match tokio::task::spawn_blocking(run).await {

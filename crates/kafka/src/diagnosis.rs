@@ -3,9 +3,11 @@
 //! Not a classification of errors: only what librdkafka and OpenSSL say of connections is read, and
 //! what is not known here stays as they say it.
 
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
@@ -13,6 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, config::ClientConfig};
 
 use crate::KafkaSettings;
+use crate::security::{self, Sasl};
 
 /// Parts of what is said, all of which must be there, and what they mean.
 const MEANINGS: &[(&[&str], &str)] = &[
@@ -65,6 +68,14 @@ const MEANINGS: &[(&[&str], &str)] = &[
         "the broker hangs up on plaintext: if this port speaks TLS, say kafka.tls.enabled = true or kafka.tls.ca_file",
     ),
     (
+        &["Failed to acquire SASL OAUTHBEARER token"],
+        "there is no token for kafka.sasl.mechanism = OAUTHBEARER",
+    ),
+    (
+        &["invalid_token"],
+        "the broker does not accept the token: look at kafka.sasl.token_url, kafka.sasl.scope and kafka.sasl.audience, and at this host's clock",
+    ),
+    (
         &["nsupported", "mechanism"],
         "the broker does not offer this kafka.sasl.mechanism: take one of those that it names",
     ),
@@ -97,9 +108,16 @@ pub(crate) fn explain(said: &str) -> String {
 #[derive(Default)]
 struct Listener {
     heard: Mutex<Option<String>>,
+    sasl: Option<Sasl>,
 }
 
 impl ClientContext for Listener {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        security::give(self.sasl.as_ref())
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
         // That a broker hung up is only here, at the level `info`.
         if facility == "FAIL" {
@@ -136,7 +154,11 @@ pub fn why_unreachable(settings: &KafkaSettings, deadline: Duration) -> Option<S
     // A broker that hangs up is no news for others; here it is what is looked for.
     config.set("log.connection.close", "true");
     config.set_log_level(RDKafkaLogLevel::Info);
-    let client = BaseProducer::from_config_and_context(&config, Listener::default()).ok()?;
+    let listener = Listener {
+        sasl: settings.sasl.clone(),
+        ..Listener::default()
+    };
+    let client = BaseProducer::from_config_and_context(&config, listener).ok()?;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         // Asking for metadata is what makes it connect.

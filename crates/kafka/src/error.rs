@@ -58,10 +58,12 @@ pub enum KafkaError {
         topic: String,
     },
     /// The brokers refused our credentials or our rights.
-    #[error("not authorized to {what}")]
+    #[error("not authorized to {what}{needs}")]
     NotAuthorized {
         /// What we wanted to do.
         what: String,
+        /// What is missing, and how it is given; empty when it is not known.
+        needs: String,
         /// The brokers' answer.
         #[source]
         source: Box<dyn Error + Send + Sync>,
@@ -146,6 +148,16 @@ impl KafkaError {
         }
     }
 
+    /// Says which right it takes, if that is what is missing.
+    pub(crate) fn needing(mut self, right: Right<'_>) -> Self {
+        if let Self::NotAuthorized { needs, .. } = &mut self
+            && needs.is_empty()
+        {
+            *needs = right.missing();
+        }
+        self
+    }
+
     /// Sorts librdkafka's answer to a request about `topic` into our kinds.
     pub(crate) fn of_request(what: impl Into<String>, topic: &str, source: ClientError) -> Self {
         if source.rdkafka_error_code().is_some_and(is_unknown_topic) {
@@ -172,11 +184,15 @@ impl KafkaError {
             Some(
                 Code::TopicAuthorizationFailed
                 | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::SaslAuthenticationFailed
-                | Code::Authentication,
+                | Code::ClusterAuthorizationFailed,
             ) => Self::NotAuthorized {
                 what,
+                needs: String::new(),
+                source: source.into(),
+            },
+            Some(Code::SaslAuthenticationFailed | Code::Authentication) => Self::NotAuthorized {
+                what,
+                needs: ": the brokers do not accept who this is".to_owned(),
                 source: source.into(),
             },
             Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue) => {
@@ -191,6 +207,42 @@ impl KafkaError {
                 }
             }
         }
+    }
+}
+
+/// A right of Kafka's access rules, on what it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Right<'a> {
+    /// To see that a topic is there.
+    Describe(&'a str),
+    /// To make a topic.
+    Create(&'a str),
+    /// To send to a topic.
+    Write(&'a str),
+    /// To read a topic.
+    Read(&'a str),
+    /// To delete messages or a topic.
+    Delete(&'a str),
+    /// To be of a group.
+    Group(&'a str),
+}
+
+impl Right<'_> {
+    /// That it is missing, and how an operator gives it.
+    pub(crate) fn missing(self) -> String {
+        let (right, kind, name) = match self {
+            Self::Describe(topic) => ("DESCRIBE", "topic", topic),
+            Self::Create(topic) => ("CREATE", "topic", topic),
+            Self::Write(topic) => ("WRITE", "topic", topic),
+            Self::Read(topic) => ("READ", "topic", topic),
+            Self::Delete(topic) => ("DELETE", "topic", topic),
+            Self::Group(group) => ("READ", "group", group),
+        };
+        let lower = right.to_ascii_lowercase();
+        format!(
+            ": this user lacks the right {right} on the {kind} {name} \
+             (kafka-acls --add --allow-principal User:… --operation {lower} --{kind} {name})"
+        )
     }
 }
 
@@ -241,7 +293,7 @@ pub enum SendError {
 
 /// Why a queued message was not stored by the brokers.
 #[derive(Debug, thiserror::Error)]
-#[error("deliver a message to topic {topic}")]
+#[error("deliver a message to topic {topic}{}", self.needs())]
 pub struct DeliveryError {
     /// The topic it was meant for.
     pub topic: String,
@@ -259,6 +311,13 @@ pub struct DeliveryError {
 }
 
 impl DeliveryError {
+    fn needs(&self) -> String {
+        match self.not_authorized {
+            true => Right::Write(&self.topic).missing(),
+            false => String::new(),
+        }
+    }
+
     pub(crate) fn new(topic: &str, source: ClientError) -> Self {
         let code = source.rdkafka_error_code();
         let is = |codes: &[Code]| code.is_some_and(|code| codes.contains(&code));
@@ -278,8 +337,6 @@ impl DeliveryError {
             not_authorized: is(&[
                 Code::TopicAuthorizationFailed,
                 Code::ClusterAuthorizationFailed,
-                Code::SaslAuthenticationFailed,
-                Code::Authentication,
             ]),
             fatal: is(&[
                 Code::Fatal,

@@ -15,6 +15,7 @@ mod consumer;
 mod diagnosis;
 mod error;
 mod health;
+mod look;
 mod producer;
 mod security;
 mod settings;
@@ -30,6 +31,7 @@ pub use consumer::{
 pub use diagnosis::why_unreachable;
 pub use error::{DeliveryError, KafkaError, SendError};
 pub use health::BrokerState;
+pub use look::{ShownCertificate, TopicLook, see_group, shown_certificates};
 pub use producer::{Delivery, Outgoing, Producer, ProducerOptions};
-pub use security::{Sasl, SaslMechanism, Secret, Tls};
+pub use security::{Sasl, SaslMechanism, Secret, Tls, Token, Tokens};
 pub use settings::KafkaSettings;

@@ -14,6 +14,7 @@
 //! - Every message that was queued gets exactly one delivery, also at the end ([`Producer`]'s drop
 //!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -21,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
@@ -28,8 +30,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, Right};
 use crate::health::{self, Health};
+use crate::security::{self, Sasl};
 use crate::settings::{check_topic_name, of_config};
 use crate::{BrokerState, KafkaError, KafkaSettings, SendError};
 
@@ -93,6 +96,9 @@ struct Context {
     deliveries: UnboundedSender<Delivery>,
     /// Counted here, as librdkafka counts its log lines and errors among its messages.
     in_flight: AtomicUsize,
+    sasl: Option<Sasl>,
+    /// The brokers gave no number for an idempotent producer, which takes the right to write somewhere.
+    may_not_send: AtomicBool,
 }
 
 impl Context {
@@ -104,11 +110,20 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        security::give(self.sasl.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         health::log(level, facility, line);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
+        if reason.contains("idempotence PID") && reason.contains("authorization failed") {
+            self.may_not_send.store(true, Ordering::Relaxed);
+        }
         self.health.failed(&error, reason);
     }
 }
@@ -123,7 +138,11 @@ impl ProducerContext for Context {
                 self.health.answered();
                 Ok((message.partition(), message.offset()))
             }
-            Err((error, message)) => Err(DeliveryError::new(message.topic(), error.clone())),
+            Err((error, message)) => {
+                let mut failed = DeliveryError::new(message.topic(), error.clone());
+                failed.not_authorized |= self.may_not_send.load(Ordering::Relaxed);
+                Err(failed)
+            }
         };
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.deliver(Delivery {
@@ -179,6 +198,8 @@ impl Producer {
             health: Health::new(role),
             deliveries,
             in_flight: AtomicUsize::new(0),
+            sasl: settings.sasl.clone(),
+            may_not_send: AtomicBool::new(false),
         };
         let client = BaseProducer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
@@ -236,6 +257,13 @@ impl Producer {
         context.in_flight.fetch_sub(1, Ordering::Relaxed);
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Err(SendError::Full),
+            Some(Code::Fatal) if context.may_not_send.load(Ordering::Relaxed) => {
+                Err(SendError::Fatal(KafkaError::NotAuthorized {
+                    what: format!("send to topic {topic}"),
+                    needs: Right::Write(topic).missing(),
+                    source: self.fatal_cause(error),
+                }))
+            }
             Some(Code::Fatal) => {
                 let what = format!("queue a message for topic {topic}");
                 Err(SendError::Fatal(KafkaError::Fatal {

@@ -25,7 +25,7 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// TLS; without it connections are plaintext.
     pub tls: Option<Tls>,
-    /// Authentication by name and password.
+    /// Authentication.
     pub sasl: Option<Sasl>,
 }
 
@@ -326,7 +326,7 @@ mod tests {
     fn secrets_are_neither_in_debug_nor_in_errors_d13() {
         let with_secret = KafkaSettings {
             tls: Some(Tls::default()),
-            sasl: Some(Sasl {
+            sasl: Some(Sasl::Password {
                 mechanism: SaslMechanism::Plain,
                 username: "alice".to_owned(),
                 password: "hunter2".to_owned().into(),

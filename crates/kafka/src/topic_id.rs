@@ -1,6 +1,6 @@
 //! Asks the brokers for a topic's id and its number of partitions.
 //!
-//! One of the two files of the project with `unsafe`: the id (KIP-516) tells a topic from another one that was
+//! One of the three files of the project with `unsafe`: the id (KIP-516) tells a topic from another one that was
 //! made later under the same name, the delivery contract needs that (D5), and the safe interface of
 //! `rdkafka` 0.39 has no way to it. It calls `DescribeTopics` of librdkafka and nothing else.
 //!
@@ -22,7 +22,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka_sys as native;
 
 use crate::KafkaError;
-use crate::error::is_unknown_topic;
+use crate::error::{Right, is_unknown_topic};
 use crate::settings::check_topic_name;
 
 /// What a broker says about a topic.
@@ -32,6 +32,8 @@ pub(crate) struct Description {
     pub id: String,
     /// Number of partitions.
     pub partitions: i32,
+    /// Those of READ, WRITE and DESCRIBE that this user has on it; none where brokers do not tell.
+    pub rights: Vec<&'static str>,
 }
 
 /// A native object that is freed when it goes out of scope.
@@ -70,7 +72,10 @@ pub(crate) fn describe<C: ClientContext>(
 ) -> Result<Option<Description>, KafkaError> {
     check_topic_name(topic)?;
     let what = || format!("describe topic {topic}");
-    let failed = |code: Code| KafkaError::of_client(what(), ClientError::MetadataFetch(code));
+    let failed = |code: Code| {
+        KafkaError::of_client(what(), ClientError::MetadataFetch(code))
+            .needing(Right::Describe(topic))
+    };
     let deadline_ms = c_int::try_from(deadline.as_millis())
         .unwrap_or(c_int::MAX)
         .max(1);
@@ -116,6 +121,16 @@ pub(crate) fn describe<C: ClientContext>(
         let none = std::ptr::null_mut();
         native::rd_kafka_AdminOptions_set_request_timeout(options.as_ptr(), deadline_ms, none, 0)
     };
+    // SAFETY: as above; the error, if any, is ours to free, and `Owned` does.
+    let asked = unsafe {
+        Owned::new(
+            native::rd_kafka_AdminOptions_set_include_authorized_operations(options.as_ptr(), 1),
+            native::rd_kafka_error_destroy,
+        )
+    };
+    if asked.is_some() {
+        return Err(failed(Code::InvalidArgument));
+    }
     // SAFETY: as above.
     let sent_to = unsafe {
         let none = std::ptr::null_mut();
@@ -154,6 +169,17 @@ pub(crate) fn describe<C: ClientContext>(
     }
 }
 
+/// The words for the rights on a topic that we ask about.
+fn word(right: native::rd_kafka_AclOperation_t) -> Option<&'static str> {
+    use native::rd_kafka_AclOperation_t as Operation;
+    match right {
+        Operation::RD_KAFKA_ACL_OPERATION_READ => Some("READ"),
+        Operation::RD_KAFKA_ACL_OPERATION_WRITE => Some("WRITE"),
+        Operation::RD_KAFKA_ACL_OPERATION_DESCRIBE => Some("DESCRIBE"),
+        _ => None,
+    }
+}
+
 /// A broker that answers now. Any broker can describe a topic; without naming one librdkafka asks the
 /// controller, and waits for it when it is away.
 fn answering_broker<C: ClientContext>(
@@ -164,7 +190,7 @@ fn answering_broker<C: ClientContext>(
     let what = || format!("find a broker to describe topic {topic}");
     let metadata = client
         .fetch_metadata(Some(topic), deadline)
-        .map_err(|error| KafkaError::of_client(what(), error))?;
+        .map_err(|error| KafkaError::of_client(what(), error).needing(Right::Describe(topic)))?;
     let first = metadata
         .brokers()
         .first()
@@ -217,7 +243,18 @@ fn first_description(event: &Owned<native::rd_kafka_event_t>) -> Result<Descript
         }
         CStr::from_ptr(text).to_string_lossy().into_owned()
     };
+    let mut count = 0;
+    // SAFETY: `description` is valid; the array, null or of `count` elements, lives as long.
+    let rights = unsafe {
+        let first =
+            native::rd_kafka_TopicDescription_authorized_operations(description, &raw mut count);
+        match first.is_null() {
+            true => &[][..],
+            false => std::slice::from_raw_parts(first, count),
+        }
+    };
     Ok(Description {
+        rights: rights.iter().filter_map(|right| word(*right)).collect(),
         id,
         partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
     })

@@ -5,6 +5,7 @@
 
 mod account;
 mod catalog;
+mod condition;
 mod contract;
 mod error;
 mod ledger;
@@ -25,6 +26,7 @@ pub use catalog::{
     Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
     SeriesId, SeriesNeed, SeriesSlot,
 };
+pub use condition::StoreCondition;
 pub use contract::{Applied, Store, StoredPosition};
 pub use error::{ErrorClass, StoreError};
 pub use ledger::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};

@@ -3,7 +3,7 @@
 //! Narrow on purpose: lists of hosts, measurements and series, rows of a range, and rows summed
 //! up in buckets, which the database does so that a day of seconds need not travel.
 
-use crate::{HostFreshness, HostId, Loss, PartitionProgress, SeriesId, StoreError};
+use crate::{HostFreshness, HostId, Loss, PartitionProgress, SeriesId, StoreCondition, StoreError};
 use std::ops::Range;
 use tidegauge_model::{Kind, Value, ValueType};
 
@@ -171,6 +171,13 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// [`StoreError`], as all of them.
     async fn summary(&self) -> Result<StoreSummary, StoreError>;
+
+    /// What the database is and how it stands. It is asked only, and answers also where there are no tables
+    /// yet, if that can be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn condition(&self) -> Result<StoreCondition, StoreError>;
 
     /// All hosts by name.
     ///

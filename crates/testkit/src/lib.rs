@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod servers;
 mod services;
 mod skips;
+mod tokens;
 
 pub use clients::{CLIENTS, CLIENTS_PROBLEM, Clients};
 pub use database::{Database, postgres_database, postgres_query};
@@ -23,6 +24,7 @@ pub use host_tree::HostTree;
 pub use mysql::{MysqlDatabase, mysql_database, mysql_query};
 pub use services::{KafkaListeners, kafka, kafka_listeners, random_topic};
 pub use skips::{SKIPS_FILE, skip};
+pub use tokens::{TokenProvider, unsecured_token};
 
 /// Random lower-case hexadecimal text of `length` characters, for names that must not collide.
 ///

@@ -6,7 +6,7 @@
 //! checks are. Calls are not remembered over a restart of the agent: a job has its whole period again.
 //! An answer of 204 means that the point is in the spool, on disk.
 
-use super::http::{Answer, Call, Routes, Server, Token};
+use super::http::{Answer, Call, Routes, Server};
 use super::{
     AgentError, CheckReason, CheckResult, CheckState, Finding, Intake, Listener, ListenerEntry,
     ListenerSettings, OpenedListener, Refusal, listen_checked,
@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidegauge_model::{Name, Point, Tags, Value, name};
+use tidegauge_serve::Door;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -43,10 +44,8 @@ const STORE_WITHIN: Duration = Duration::from_secs(8);
 pub struct HeartbeatSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What jobs must know.
-    pub token: Option<Token>,
-    /// Whether an address that is not loopback is fine without a token.
-    pub allow_insecure: bool,
+    /// TLS, and what jobs must show.
+    pub door: Arc<Door>,
     /// The jobs, at least one; calls for others are refused.
     pub jobs: Vec<JobSettings>,
 }
@@ -111,15 +110,14 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
             return refused(JOBS, format!("two have the name {:?}", job.name));
         }
     }
-    let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
-    let (listener, address) = listen_checked(KEY, settings.address, has_token, is_fine)?;
+    let (listener, address) = listen_checked(KEY, settings.address, &settings.door)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
-        addresses: vec![format!("http {address}")],
+        addresses: vec![format!("{} {address}", settings.door.scheme())],
         prefix: None,
         listener: Box::new(Heartbeat {
             listener,
-            token: settings.token.clone(),
+            door: Arc::clone(&settings.door),
             jobs: Jobs {
                 jobs: Mutex::new(jobs),
                 called: Notify::new(),
@@ -234,7 +232,7 @@ impl Jobs {
 
 struct Heartbeat {
     listener: TcpListener,
-    token: Option<Token>,
+    door: Arc<Door>,
     jobs: Jobs,
 }
 
@@ -244,7 +242,7 @@ impl Listener for Heartbeat {
         let jobs = Arc::new(self.jobs);
         let server = Server {
             listeners: vec![self.listener],
-            token: self.token,
+            door: self.door,
             intake: intake.clone(),
             routes: Arc::new(Api {
                 intake: intake.clone(),

@@ -1,67 +1,33 @@
-//! The HTTP server of the listeners that applications write to: HTTP/1 and HTTP/2 without TLS on one
-//! port, with limits on connections, headers, bodies and time, and a token.
+//! The HTTP server of the listeners that applications write to: HTTP/1 and HTTP/2 on one port. Who comes
+//! in, TLS and the limits on connections, heads and time are [`tidegauge_serve`]'s; those on bodies are here.
 //!
 //! It reads the whole body, gunzips it, and knows no format: that is [`Routes`]. Requests of web
 //! pages are refused, because a page must not write to the loopback addresses of its reader.
 
 use super::{Intake, Refusal};
 use async_trait::async_trait;
-use base64::Engine as _;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
-use std::fmt;
 use std::future::{Ready, ready};
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::Reason;
-use tokio::net::{TcpListener, TcpStream};
+use tidegauge_serve::{Door, Limits, Shown, serve};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at the same time; further ones wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 256;
-/// Requests at the same time on one connection of HTTP/2.
-const MOST_STREAMS: u32 = 32;
-/// The largest head of a request.
-const MOST_HEAD_BYTES: usize = 16_384;
 /// Bodies that are held at the same time, in KiB.
 const MOST_BODIES_KIB: usize = 64 * 1_024;
-/// How long a head and a body may take to come.
+/// How long a body may take to come.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long a stop waits for answers that are under way.
-const STOP_WITHIN: Duration = Duration::from_millis(900);
-/// How long to wait after an error of the system, such as too many open files.
-const AFTER_ERROR: Duration = Duration::from_millis(200);
-
-/// What a sender must know. Only its hash is kept, and nothing shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    /// The token of this text.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(Sha256::digest(text).into())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(***)")
-    }
-}
 
 /// A request whose body is there.
 pub(super) struct Call {
@@ -140,7 +106,7 @@ pub(super) trait Routes: Send + Sync + 'static {
 /// The server of one listener.
 pub(super) struct Server {
     pub(super) listeners: Vec<TcpListener>,
-    pub(super) token: Option<Token>,
+    pub(super) door: Arc<Door>,
     pub(super) intake: Intake,
     pub(super) routes: Arc<dyn Routes>,
 }
@@ -149,7 +115,7 @@ type Answered = Response<WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap
 
 /// What all connections share.
 struct Shared {
-    token: Option<Token>,
+    door: Arc<Door>,
     intake: Intake,
     routes: Arc<dyn Routes>,
     bodies: Arc<Semaphore>,
@@ -159,90 +125,17 @@ impl Server {
     /// Serves until `cancel`, then lets what is under way end.
     pub(super) async fn run(self, cancel: CancellationToken) {
         let shared = Arc::new(Shared {
-            token: self.token,
+            door: Arc::clone(&self.door),
             intake: self.intake,
             routes: self.routes,
             bodies: Arc::new(Semaphore::new(MOST_BODIES_KIB)),
         });
-        let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let mut accepting = JoinSet::new();
-        for listener in self.listeners {
-            let (shared, free, cancel) = (shared.clone(), free.clone(), cancel.clone());
-            accepting.spawn(accept(listener, shared, free, cancel));
-        }
-        while accepting.join_next().await.is_some() {}
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    free: Arc<Semaphore>,
-    cancel: CancellationToken,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let next = async {
-            let place = Arc::clone(&free).acquire_owned().await.ok()?;
-            Some((listener.accept().await, place))
+        let answer = move |request| {
+            let shared = Arc::clone(&shared);
+            async move { shared.handle(request).await }
         };
-        let next = tokio::select! {
-            () = cancel.cancelled() => break,
-            next = next => next,
-        };
-        match next {
-            Some((Ok((stream, _)), place)) => {
-                let (shared, cancel) = (Arc::clone(&shared), cancel.clone());
-                connections.spawn(serve(stream, shared, place, cancel));
-            }
-            Some((Err(error), _)) => {
-                tracing::warn!(%error, "taking a connection of a listener");
-                tokio::time::sleep(AFTER_ERROR).await;
-            }
-            None => break,
-        }
+        serve(self.listeners, self.door, Limits::default(), cancel, answer).await;
     }
-    drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
-    tokio::time::timeout(STOP_WITHIN, ended).await.ok();
-}
-
-async fn serve(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-    place: OwnedSemaphorePermit,
-    cancel: CancellationToken,
-) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(DEADLINE)
-        .max_buf_size(MOST_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(MOST_HEAD_BYTES as u32)
-        .keep_alive_interval(Some(DEADLINE * 6));
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.handle(request).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cancel.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "a connection of a listener broke off");
-    }
-    drop(place);
 }
 
 impl Shared {
@@ -251,25 +144,23 @@ impl Shared {
         let path = head.uri.path().to_owned();
         let query = head.uri.query().unwrap_or_default().as_bytes();
         let query: Vec<(String, String)> = form_urlencoded::parse(query).into_owned().collect();
-        let is_open = self.routes.is_open(&path);
         let refused = if head.headers.contains_key(header::ORIGIN) {
-            Some((
-                Refusal::Unauthorized,
-                StatusCode::FORBIDDEN,
-                "a web page may not write here",
-            ))
-        } else if !is_open && !self.knows(&head.headers, &query, &path) {
-            Some((
-                Refusal::Unauthorized,
-                StatusCode::UNAUTHORIZED,
-                "the token is missing or wrong",
-            ))
+            Some((StatusCode::FORBIDDEN, "a web page may not write here"))
         } else {
-            None
+            let admitted = match self.routes.is_open(&path) {
+                true => self.door.check_host(&head),
+                false => {
+                    let shown = self.shown(&head.headers, &query, &path);
+                    self.door.admit(&head, shown).await
+                }
+            };
+            admitted
+                .err()
+                .map(|denied| (denied.status(), denied.text()))
         };
         let answer = match refused {
-            Some((refusal, status, problem)) => {
-                self.intake.refuse(refusal, 1, problem);
+            Some((status, problem)) => {
+                self.intake.refuse(Refusal::Unauthorized, 1, problem);
                 self.routes.refuse(&head.headers, status, problem)
             }
             None => match self.body(&head.headers, body).await {
@@ -291,34 +182,26 @@ impl Shared {
                 }
             },
         };
-        answered(answer)
+        answered(answer, self.door.challenge())
     }
 
-    /// Whether the sender knows the token, in any of the ways in which clients say it.
-    fn knows(&self, headers: &HeaderMap, query: &[(String, String)], path: &str) -> bool {
-        let Some(token) = &self.token else {
-            return true;
-        };
-        let said = headers.get(header::AUTHORIZATION);
-        let said = said.and_then(|value| value.to_str().ok());
-        let from_header = said
-            .and_then(|text| text.split_once(' '))
-            .and_then(
-                |(scheme, text)| match scheme.to_ascii_lowercase().as_str() {
-                    "bearer" | "token" => Some(text.trim().to_owned()),
-                    "basic" => password(text.trim()),
-                    _ => None,
-                },
-            );
-        let from_query = || {
-            let found = query.iter().find(|(name, _)| name == "p");
+    /// What the sender shows, in any of the ways in which clients do.
+    fn shown(&self, headers: &HeaderMap, query: &[(String, String)], path: &str) -> Option<Shown> {
+        let in_query = |name: &str| {
+            let found = query.iter().find(|(known, _)| known == name);
             found.map(|(_, text)| text.clone())
         };
-        // Hashes are compared, so the time that it takes tells nothing of the token.
-        from_header
-            .or_else(from_query)
-            .or_else(|| self.routes.token_in(path).map(str::to_owned))
-            .is_some_and(|text| Token::new(&text) == *token)
+        Shown::in_header(headers)
+            .or_else(|| {
+                Some(Shown::Password {
+                    user: in_query("u").unwrap_or_default(),
+                    password: in_query("p")?,
+                })
+            })
+            .or_else(|| {
+                let token = self.routes.token_in(path)?;
+                Some(Shown::Token(token.to_owned()))
+            })
     }
 
     /// The body, gunzipped, and its place among those that are held.
@@ -403,15 +286,6 @@ pub(super) fn gunzip(bytes: &[u8], most: usize) -> Result<Vec<u8>, GunzipError> 
     }
 }
 
-/// The password of basic authentication.
-fn password(text: &str) -> Option<String> {
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    Some(text.split_once(':')?.1.to_owned())
-}
-
 /// A text of JSON.
 pub(super) fn json_text(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -427,7 +301,7 @@ pub(super) fn json_text(text: &str) -> String {
     quoted
 }
 
-fn answered(answer: Answer) -> Answered {
+fn answered(answer: Answer, challenge: &'static str) -> Answered {
     let trailers = answer.trailers.map(Ok);
     let body = Full::new(Bytes::from(answer.body)).with_trailers(ready(trailers));
     let mut response = Response::new(body);
@@ -442,8 +316,8 @@ fn answered(answer: Answer) -> Answered {
     }
     match answer.status {
         StatusCode::UNAUTHORIZED => {
-            let scheme = HeaderValue::from_static("Bearer");
-            headers.insert(header::WWW_AUTHENTICATE, scheme);
+            let challenge = HeaderValue::from_static(challenge);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -469,14 +343,5 @@ mod tests {
         assert_eq!(gunzip(&bomb, 999_999), Err(GunzipError::TooLarge));
         assert_eq!(gunzip(&bomb, 1_000_000).expect("fits").len(), 1_000_000);
         assert_eq!(gunzip(b"none", 10), Err(GunzipError::Broken));
-    }
-
-    #[test]
-    fn a_token_is_not_shown_d13() {
-        let token = Token::new("secret");
-        assert_eq!(format!("{token:?}"), "Token(***)");
-        assert!(token == Token::new("secret") && token != Token::new("secret "));
-        assert_eq!(password("dXNlcjpwYTpzcw=="), Some("pa:ss".to_owned()));
-        assert_eq!(password("x"), None);
     }
 }

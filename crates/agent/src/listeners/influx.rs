@@ -7,7 +7,7 @@
 //! under the name of a database, an organisation or a bucket: these are not looked at.
 
 use super::decoded::{self, Decoded};
-use super::http::{Answer, Call, Routes, Server, Token, json_text};
+use super::http::{Answer, Call, Routes, Server, json_text};
 use super::{
     AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
     listen_checked,
@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::Name;
+use tidegauge_serve::Door;
 use tidegauge_wire::TimeUnit;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,12 +42,10 @@ const JSON: &str = "application/json";
 pub struct InfluxSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What clients must know.
-    pub token: Option<Token>,
+    /// TLS, and what clients must show.
+    pub door: Arc<Door>,
     /// Put before all names.
     pub prefix: Option<Name>,
-    /// Whether an address that is not loopback is fine without a token.
-    pub allow_insecure: bool,
 }
 
 fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
@@ -54,22 +53,21 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
     let Some(settings) = &settings.influx else {
         return Ok(Vec::new());
     };
-    let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
-    let (listener, address) = listen_checked(KEY, settings.address, has_token, is_fine)?;
+    let (listener, address) = listen_checked(KEY, settings.address, &settings.door)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
-        addresses: vec![format!("http {address}")],
+        addresses: vec![format!("{} {address}", settings.door.scheme())],
         prefix: settings.prefix.clone(),
         listener: Box::new(Influx {
             listener,
-            token: settings.token.clone(),
+            door: Arc::clone(&settings.door),
         }),
     }])
 }
 
 struct Influx {
     listener: TcpListener,
-    token: Option<Token>,
+    door: Arc<Door>,
 }
 
 #[async_trait]
@@ -77,7 +75,7 @@ impl Listener for Influx {
     async fn run(self: Box<Self>, intake: Intake, cancel: CancellationToken) {
         let server = Server {
             listeners: vec![self.listener],
-            token: self.token,
+            door: self.door,
             intake: intake.clone(),
             routes: Arc::new(Api { intake }),
         };

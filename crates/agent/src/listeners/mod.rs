@@ -33,7 +33,6 @@ use async_trait::async_trait;
 use exec::ExecSettings;
 pub use figures::ListenerFigures;
 use heartbeat::HeartbeatSettings;
-pub use http::Token;
 use influx::InfluxSettings;
 pub(crate) use intake::Handed;
 pub use intake::{Intake, Receipt, Refused};
@@ -45,6 +44,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use textfile::TextfileSettings;
 use tidegauge_model::{Clock, Name};
+use tidegauge_serve::Door;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -199,24 +199,6 @@ impl Room {
     }
 }
 
-/// Refuses to listen to others in the open: an address that is not loopback needs a token, or that
-/// the settings say so for this very listener.
-fn check_address(
-    key: &'static str,
-    address: SocketAddr,
-    has_token: bool,
-    allow_insecure: bool,
-) -> Result<(), AgentError> {
-    if address.ip().is_loopback() || has_token || allow_insecure {
-        return Ok(());
-    }
-    let problem = format!(
-        "{address} can be reached from other hosts, and whoever reaches it could write; \
-         set a token where there is one, or allow_insecure = true in the same section"
-    );
-    Err(AgentError::Setting { key, problem })
-}
-
 /// What went wrong when listening somewhere.
 fn listen_error(key: &'static str, address: impl ToString, source: std::io::Error) -> AgentError {
     AgentError::Listen {
@@ -240,10 +222,10 @@ fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, Agent
 fn listen_checked(
     key: &'static str,
     address: SocketAddr,
-    has_token: bool,
-    allow_insecure: bool,
+    door: &Door,
 ) -> Result<(TcpListener, SocketAddr), AgentError> {
-    check_address(key, address, has_token, allow_insecure)?;
+    door.check(address)
+        .map_err(|problem| AgentError::Setting { key, problem })?;
     let listener = bind_tcp(key, address)?;
     let address = listener.local_addr().unwrap_or(address);
     Ok((listener, address))

@@ -1,11 +1,11 @@
 //! Unmodified clients of others, writing to the listeners, and what is in the spool then.
 
-use crate::listeners::{Running, any_port};
+use crate::listeners::{Running, any_port, door};
 use std::time::Duration;
+use tidegauge_agent::listeners::ListenerSettings;
 use tidegauge_agent::listeners::influx::InfluxSettings;
 use tidegauge_agent::listeners::otlp::OtlpSettings;
 use tidegauge_agent::listeners::statsd::StatsdSettings;
-use tidegauge_agent::listeners::{ListenerSettings, Token};
 use tidegauge_model::{Kind, Point, Value};
 use tidegauge_testkit::Clients;
 
@@ -91,9 +91,8 @@ async fn clients_of_influxdb_are_understood() {
     let running = Running::start(ListenerSettings {
         influx: Some(InfluxSettings {
             address: any_port(),
-            token: Some(Token::new("right")),
+            door: door(Some("right")),
             prefix: None,
-            allow_insecure: false,
         }),
         ..ListenerSettings::default()
     })
@@ -122,9 +121,8 @@ async fn exporters_of_opentelemetry_are_understood() {
         otlp: Some(OtlpSettings {
             http: Some(any_port()),
             grpc: Some(any_port()),
-            token: Some(Token::new("right")),
+            door: door(Some("right")),
             prefix: None,
-            allow_insecure: false,
         }),
         ..ListenerSettings::default()
     })

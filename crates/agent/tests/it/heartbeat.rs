@@ -1,11 +1,11 @@
 //! The listener `heartbeat`: calls of jobs through a real socket into a spool, and the lack of them.
 
-use crate::listeners::{Running, any_port};
+use crate::listeners::{Running, any_port, door};
 use crate::writes::send;
 use hyper::Method;
 use std::time::Duration;
+use tidegauge_agent::listeners::ListenerSettings;
 use tidegauge_agent::listeners::heartbeat::{HeartbeatSettings, JobSettings};
-use tidegauge_agent::listeners::{ListenerSettings, Token};
 use tidegauge_model::{Point, Value, name};
 
 fn job(name: &str, period: u64) -> JobSettings {
@@ -21,8 +21,7 @@ fn settings(token: Option<&str>, jobs: Vec<JobSettings>) -> ListenerSettings {
     ListenerSettings {
         heartbeat: Some(HeartbeatSettings {
             address: any_port(),
-            token: token.map(Token::new),
-            allow_insecure: false,
+            door: door(token),
             jobs,
         }),
         ..ListenerSettings::default()

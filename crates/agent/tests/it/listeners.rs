@@ -10,6 +10,7 @@ use tidegauge_agent::listeners::ListenerSettings;
 use tidegauge_agent::listeners::statsd::StatsdSettings;
 use tidegauge_agent::{AgentError, AgentStatus, CollectSettings, HostRoots, collect};
 use tidegauge_model::{AgentId, BatchRef, Host, Point, SystemClock, Value};
+use tidegauge_serve::{Door, DoorSettings, Token};
 use tidegauge_spool::{Spool, SpoolSettings};
 use tidegauge_testkit as testkit;
 use tokio::sync::Notify;
@@ -29,6 +30,15 @@ pub(crate) struct Running {
 
 pub(crate) fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().expect("an address")
+}
+
+/// A door that opens to this token, or to all.
+pub(crate) fn door(token: Option<&str>) -> Arc<Door> {
+    let settings = DoorSettings {
+        token: token.map(Token::new),
+        ..DoorSettings::default()
+    };
+    Arc::new(Door::open(settings).expect("a door"))
 }
 
 fn settings(listeners: ListenerSettings) -> CollectSettings {

@@ -4,6 +4,7 @@ mod changes;
 mod clients;
 mod collect;
 mod collectors;
+mod guarded;
 mod heartbeat;
 mod hostile;
 mod hosts;

@@ -1,6 +1,6 @@
 //! The listeners `influx` and `otlp`: requests as clients make them, through real sockets into a spool.
 
-use crate::listeners::{Running, any_port};
+use crate::listeners::{Running, any_port, door};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::time::Duration;
 use tidegauge_agent::listeners::influx::InfluxSettings;
 use tidegauge_agent::listeners::otlp::OtlpSettings;
-use tidegauge_agent::listeners::{ListenerLimits, ListenerSettings, Token};
+use tidegauge_agent::listeners::{ListenerLimits, ListenerSettings};
 use tidegauge_model::{Name, Value};
 use tokio::net::TcpStream;
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     body: Vec<u8>,
     trailers: HeaderMap,
 }
@@ -100,9 +100,8 @@ fn influx_settings(token: Option<&str>) -> ListenerSettings {
     ListenerSettings {
         influx: Some(InfluxSettings {
             address: any_port(),
-            token: token.map(Token::new),
+            door: door(token),
             prefix: None,
-            allow_insecure: false,
         }),
         limits: ListenerLimits {
             message_bytes: 100_000,
@@ -146,7 +145,7 @@ async fn a_stop_lets_a_connection_that_is_open_end() {
     let mut idle = TcpStream::connect(running.address("http"))
         .await
         .expect("connected");
-    idle.write_all(b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n")
+    idle.write_all(b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .expect("sent");
     let mut answer = vec![0; 12];
@@ -318,9 +317,8 @@ async fn otlp_comes_over_http_and_grpc() {
         otlp: Some(OtlpSettings {
             http: Some(any_port()),
             grpc: Some(any_port()),
-            token: None,
+            door: door(None),
             prefix: Name::new("app").ok(),
-            allow_insecure: false,
         }),
         ..ListenerSettings::default()
     })

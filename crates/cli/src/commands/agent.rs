@@ -59,14 +59,9 @@ async fn work(
     let status = AgentStatus::new();
     let end = CancellationToken::new();
     let mut tasks = Vec::new();
-    if let Some(address) = settings.address("general.listen") {
-        let listener = serve::listen(address).await?;
-        tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
-        tasks.push(serve::pages(
-            listener,
-            health::router(recorder, reloads.noted(health(status.clone()))),
-            end.clone(),
-        ));
+    if let Some(listening) = serve::listen(settings, None).await? {
+        let router = health::router(recorder, reloads.noted(health(status.clone())));
+        tasks.push(listening.pages(router, end.clone()));
     }
     service::ready(cancel.clone());
     tracing::info!(host = %collect.host, agent = %collect.agent, topic = publish.topic, "agent is starting");

@@ -5,6 +5,7 @@ mod show;
 
 use crate::settings::{Place, Settings, UsageError, example, schema};
 use clap::{Arg, ArgMatches, Command};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 use tidegauge_agent::probes::{Check, CheckSettings, ProbeContext};
 
@@ -24,6 +25,16 @@ pub(super) fn shape(command: Command) -> Command {
             Command::new("show")
                 .about("Print the settings that are in effect and where each comes from, secrets masked")
                 .arg(format),
+        )
+        .subcommand(
+            Command::new("hash-password")
+                .about("Read a password from stdin and print its line for a users_file")
+                .arg(
+                    Arg::new("name")
+                        .value_name("NAME")
+                        .required(true)
+                        .help("The user's name, without a colon"),
+                ),
         )
         .subcommand(Command::new("schema").about("Print a JSON Schema of the configuration file"))
         .subcommand(Command::new("example").about("Print a configuration file with every setting, its default and its meaning"))
@@ -46,11 +57,46 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             let format = matches.get_one::<String>("format").map(String::as_str);
             print!("{}", show::page(settings, format.unwrap_or("table"))?);
         }
+        Some(("hash-password", matches)) => {
+            let name = matches.get_one::<String>("name").map(String::as_str);
+            println!("{}", user_line(name.unwrap_or_default())?);
+        }
         Some(("schema", _)) => println!("{:#}", schema()),
         Some(("example", _)) => print!("{}", example()),
         _ => unreachable!("clap asks for a subcommand"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A user with the hash of the password that comes on stdin.
+fn user_line(name: &str) -> anyhow::Result<String> {
+    let is_plain = |character: char| !character.is_control() && character != ':';
+    if name.trim() != name
+        || name.is_empty()
+        || name.starts_with('#')
+        || !name.chars().all(is_plain)
+    {
+        let problem = "a name has no colon, no blank at its ends and no # at its beginning";
+        return Err(UsageError::one(format!("hash-password: {name:?}: {problem}")).into());
+    }
+    let refused = |problem: String| UsageError::one(format!("hash-password: {problem}"));
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprint_line("The password, shown as it is typed:");
+    }
+    let mut password = String::new();
+    stdin
+        .lock()
+        .read_line(&mut password)
+        .map_err(|error| refused(format!("the password cannot be read: {error}")))?;
+    let password = password.trim_end_matches(['\r', '\n']);
+    let hash = tidegauge_serve::hash_password(password).map_err(refused)?;
+    Ok(format!("{name}:{hash}"))
+}
+
+#[expect(clippy::print_stderr, reason = "what a person at a terminal is asked")]
+fn eprint_line(text: &str) {
+    eprintln!("{text}");
 }
 
 /// All that is wrong: first what stands in files, line by line.
@@ -82,6 +128,7 @@ fn unusable(settings: &Settings) -> Vec<String> {
     look(super::host::collectors(settings).map(drop));
     look(super::host::labels(settings).map(drop));
     look(super::listeners::listeners(settings).map(drop));
+    look(crate::serve::door(settings, "web").map(drop));
     look(super::kafka::encoding(settings).map(drop));
     let of_kafka = ["kafka.tls", "kafka.sasl", "kafka.properties"];
     if of_kafka.iter().any(|section| settings.is_said(section))

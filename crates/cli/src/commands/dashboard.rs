@@ -21,24 +21,22 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     super::runtime(2)?.block_on(async {
         let cancel = shutdown::on_signal(None)?;
         super::reload::start(settings, None, cancel.clone())?;
-        let address = settings
-            .address("general.listen")
-            .unwrap_or(super::up::DEFAULT_LISTEN);
-        let listener = serve::listen(address).await?;
-        println!(
-            "Tidegauge is live at http://{}/ over {url}",
-            listener.local_addr()?
-        );
+        let Some(listening) = serve::listen(settings, Some(super::up::DEFAULT_LISTEN)).await?
+        else {
+            unreachable!("there is a default");
+        };
+        println!("Tidegauge is live at {} over {url}", listening.url());
         service::ready(cancel.clone());
         let query = Query::new(reader);
         tidegauge_dashboard::serve(
-            listener,
+            listening.listener,
+            listening.door,
             query,
             DashboardOptions::default(),
             Arc::new(SystemClock),
             cancel,
         )
-        .await?;
+        .await;
         Ok(ExitCode::SUCCESS)
     })
 }

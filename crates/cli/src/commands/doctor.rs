@@ -78,25 +78,35 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     let brokers = (!settings.list("kafka.brokers").is_empty())
         .then(|| super::kafka::kafka(settings))
         .transpose()?;
-    let topic = settings.text("kafka.topic").unwrap_or_default();
     #[cfg(feature = "stores")]
     let url = super::store::url(settings)?;
     let mut findings = Findings::default();
     findings.ok("configuration", "no unknown key, no bad value");
-    let (host, kafka, store) = super::runtime(2)?.block_on(async {
+    // What listens is opened by no check: only whether it could be, as far as files show it.
+    super::listeners::listeners(settings)?;
+    crate::serve::door(settings, "web")?;
+    let (host, (kafka, log), store) = super::runtime(2)?.block_on(async {
         tokio::join!(
             async { host::check(settings) },
-            kafka::check(brokers.as_ref(), topic),
+            kafka::check(brokers.as_ref(), settings),
             async {
                 #[cfg(feature = "stores")]
-                return store::check(settings, &url).await;
+                return Some(store::check(settings, &url).await);
                 #[cfg(not(feature = "stores"))]
-                return Findings::default();
+                return None::<(Findings, ())>;
             },
         )
     });
-    for group in [host, kafka, store] {
-        findings.0.extend(group.0);
+    findings.0.extend(host.0);
+    findings.0.extend(kafka.0);
+    if let Some((store, progress)) = store {
+        findings.0.extend(store.0);
+        #[cfg(feature = "stores")]
+        if let (Some(log), Some(progress)) = (&log, &progress) {
+            store::lag(log, progress, &mut findings);
+        }
+        #[cfg(not(feature = "stores"))]
+        let ((), _) = (progress, log);
     }
     print(&findings.0, matches)?;
     let failed = findings

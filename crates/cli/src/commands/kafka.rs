@@ -1,7 +1,10 @@
 //! What agents and sinks know of Kafka in common: how to reach it, and what messages are.
 
+mod token;
+
 use super::secrets;
 use crate::settings::{Place, Settings, UsageError};
+use std::sync::Arc;
 use tidegauge_kafka::{KafkaError, KafkaSettings, Sasl, SaslMechanism, Secret, Tls};
 use tidegauge_wire::{Encoder, Encoding};
 
@@ -68,10 +71,29 @@ fn sasl(settings: &Settings) -> Result<Option<Sasl>, UsageError> {
     let mechanism = settings.text("kafka.sasl.mechanism");
     let mechanism = mechanism.and_then(SaslMechanism::parse);
     let mechanism = mechanism.ok_or_else(|| missing("kafka.sasl.mechanism"))?;
+    let of_others = match mechanism {
+        SaslMechanism::OauthBearer => {
+            &["username", "password", "password_file", "password_command"][..]
+        }
+        _ => token::KEYS,
+    };
+    for key in of_others {
+        let key = format!("kafka.sasl.{key}");
+        if settings.text(&key).is_some() {
+            let problem = format!(
+                "it has no effect with kafka.sasl.mechanism = {}",
+                mechanism.name()
+            );
+            return Err(refused(settings, &key, &problem));
+        }
+    }
+    if mechanism == SaslMechanism::OauthBearer {
+        return Ok(Some(Sasl::Token(Arc::new(token::tokens(settings)?))));
+    }
     let username = settings.text("kafka.sasl.username");
     let username = username.ok_or_else(|| missing("kafka.sasl.username"))?;
     let password = secrets::secret(settings, "kafka.sasl.password")?;
-    Ok(Some(Sasl {
+    Ok(Some(Sasl::Password {
         mechanism,
         username: username.to_owned(),
         password: password

@@ -1,6 +1,7 @@
 //! From settings to the listeners that they ask for.
 
 use super::host::{tags, usage};
+use crate::serve::door;
 use crate::settings::{FileTable, Place, Settings, UsageError, value};
 use tidegauge_agent::AgentError;
 use tidegauge_agent::listeners::exec::{ExecSettings, OutputFormat, ProgramSettings};
@@ -10,7 +11,7 @@ use tidegauge_agent::listeners::otlp::OtlpSettings;
 use tidegauge_agent::listeners::prometheus::{Credentials, PrometheusSettings, ScrapeSettings};
 use tidegauge_agent::listeners::statsd::StatsdSettings;
 use tidegauge_agent::listeners::textfile::TextfileSettings;
-use tidegauge_agent::listeners::{ListenerLimits, ListenerSettings, Token};
+use tidegauge_agent::listeners::{ListenerLimits, ListenerSettings};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_model::{Name, Tags};
 
@@ -78,28 +79,25 @@ fn influx(settings: &Settings) -> Result<Option<InfluxSettings>, UsageError> {
     };
     Ok(Some(InfluxSettings {
         address,
-        token: token(settings, "influx.token")?,
+        door: door(settings, "influx")?,
         prefix: prefix(settings, "influx.prefix")?,
-        allow_insecure: settings.flag("influx.allow_insecure"),
     }))
 }
 
 fn otlp(settings: &Settings) -> Result<Option<OtlpSettings>, UsageError> {
-    let otlp = OtlpSettings {
-        http: settings.address("otlp.listen"),
-        grpc: settings.address("otlp.listen_grpc"),
-        token: token(settings, "otlp.token")?,
+    let (http, grpc) = (
+        settings.address("otlp.listen"),
+        settings.address("otlp.listen_grpc"),
+    );
+    if http.is_none() && grpc.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(OtlpSettings {
+        http,
+        grpc,
+        door: door(settings, "otlp")?,
         prefix: prefix(settings, "otlp.prefix")?,
-        allow_insecure: settings.flag("otlp.allow_insecure"),
-    };
-    let listens = otlp.http.is_some() || otlp.grpc.is_some();
-    Ok(listens.then_some(otlp))
-}
-
-/// What senders must know.
-fn token(settings: &Settings, key: &str) -> Result<Option<Token>, UsageError> {
-    let token = super::secrets::secret(settings, key)?;
-    Ok(token.as_deref().map(Token::new))
+    }))
 }
 
 fn textfile(settings: &Settings) -> Result<Option<TextfileSettings>, UsageError> {
@@ -248,8 +246,7 @@ fn heartbeat(settings: &Settings) -> Result<Option<HeartbeatSettings>, UsageErro
     }))?;
     Ok(Some(HeartbeatSettings {
         address,
-        token: token(settings, "heartbeat.token")?,
-        allow_insecure: settings.flag("heartbeat.allow_insecure"),
+        door: door(settings, "heartbeat")?,
         jobs,
     }))
 }

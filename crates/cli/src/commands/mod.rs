@@ -16,7 +16,7 @@ mod listeners;
 #[cfg(feature = "stores")]
 mod query;
 pub(crate) mod reload;
-mod secrets;
+pub(crate) mod secrets;
 #[cfg(feature = "stores")]
 mod sink;
 #[cfg(feature = "stores")]

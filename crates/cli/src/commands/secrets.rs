@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 ///
 /// # Errors
 /// Two are said; the file or what the command prints cannot be used.
-pub(super) fn secret(settings: &Settings, key: &str) -> Result<Option<String>, UsageError> {
+pub(crate) fn secret(settings: &Settings, key: &str) -> Result<Option<String>, UsageError> {
     let names = [
         key.to_owned(),
         format!("{key}_file"),

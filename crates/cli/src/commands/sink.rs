@@ -53,14 +53,12 @@ async fn work(
     let status = Arc::new(SinkStatus::default());
     let end = CancellationToken::new();
     let mut tasks = Vec::new();
-    if let Some(address) = settings.address("general.listen") {
-        let listener = serve::listen(address).await?;
-        tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
+    if let Some(listening) = serve::listen(settings, None).await? {
         let patience = settings.duration("sink.unhealthy_after");
         let patience = patience.unwrap_or(Duration::from_secs(60));
         let health = reloads.noted(sink_view::health(status.clone(), patience));
         let router = health::router(recorder, health);
-        tasks.push(serve::pages(listener, router, end.clone()));
+        tasks.push(listening.pages(router, end.clone()));
     }
     service::ready(cancel.clone());
     tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");

@@ -61,10 +61,10 @@ async fn work(
     if !super::sink::migrated(store.as_mut(), &sink_status, &cancel).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    let listener =
-        serve::listen(settings.address("general.listen").unwrap_or(DEFAULT_LISTEN)).await?;
-    let address = listener.local_addr()?;
-    announce(address, &database);
+    let Some(listening) = serve::listen(settings, Some(DEFAULT_LISTEN)).await? else {
+        unreachable!("there is a default");
+    };
+    announce(&listening.url(), &database);
     service::ready(cancel.clone());
 
     let appended = Arc::new(Notify::new());
@@ -98,7 +98,8 @@ async fn work(
 
     let query = Query::new(open_reader(&url, &options)?);
     let page = tidegauge_dashboard::serve(
-        listener,
+        listening.listener,
+        listening.door,
         query,
         DashboardOptions::default(),
         clock.clone(),
@@ -130,7 +131,7 @@ async fn work(
     end.cancel();
     sink.await.context("running the sink")??;
     upkeep.await.context("looking after the database")?;
-    page.await.context("serving the page")??;
+    page.await.context("serving the page")?;
     line.await?;
     collected?;
     tracing::info!(rows = sink_status.report().rows, "stopped");
@@ -138,8 +139,8 @@ async fn work(
 }
 
 #[expect(clippy::print_stdout, reason = "the address is the command's answer")]
-fn announce(address: SocketAddr, database: &Path) {
-    println!("Tidegauge is live at http://{address}/");
+fn announce(url: &str, database: &Path) {
+    println!("Tidegauge is live at {url}");
     println!(
         "SQL: sqlite3 {} \"select host, time, user_percent from cpu limit 3\"",
         database.display()

@@ -62,6 +62,7 @@ const KAFKA: &[For] = &[Agent, Sink, Doctor];
 const FOREIGN: &[For] = &[Sink, DeadLetters];
 const STORES: &[For] = &[Sink, Doctor, Query, Dashboard, Store, DeadLetters];
 const CHECKS: &[For] = &[Up, Agent, Check];
+const SERVES: &[For] = &[Up, Agent, Sink, Dashboard, Doctor];
 const STATE: &[For] = &[Up, Agent, Doctor, Query, Dashboard, Store, DeadLetters];
 
 const fn row(
@@ -82,6 +83,16 @@ const fn row(
     }
 }
 
+// What each of our servers has, in the words of all.
+const CERTIFICATE_FILE: &str = "PEM file with the certificate to show and its chain, which turns on TLS; read again when it was replaced.";
+const KEY_FILE: &str = "PEM file with its key, without a password.";
+const TOKEN_FILE: &str = "File with the token.";
+const TOKEN_COMMAND: &str = "Command, for the shell, that prints the token.";
+const USERS_FILE: &str = "File of users who come in with a password, a line `name:hash` each as `tidegauge config hash-password NAME` prints it; read again when it was replaced.";
+const HOSTS_HELP: &str = "Further names under which it is asked, beside localhost, addresses and the host's own name; `*.example.org` for all below one.";
+const ALLOW_INSECURE: &str =
+    "Whether it may listen on an address that other hosts reach without a token and without users.";
+
 /// All settings, in the order of the reference.
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -93,6 +104,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Stop after so many collections (agent) or committed steps (sink)."),
     row("general.duration", Some("duration"), Type::Duration, None, &[Up, Agent, Sink],
         "Stop after this time."),
+
+    row("web.certificate_file", None, Type::Path, None, SERVES,
+        CERTIFICATE_FILE),
+    row("web.key_file", None, Type::Path, None, SERVES,
+        KEY_FILE),
+    row("web.token", None, Type::Secret, None, SERVES,
+        "What those must know who read the page, /metrics or /healthz in full, as the header `authorization: Bearer …` or as a password; no flag, as others see command lines."),
+    row("web.token_file", None, Type::Path, None, SERVES,
+        TOKEN_FILE),
+    row("web.token_command", None, Type::Text, None, SERVES,
+        TOKEN_COMMAND),
+    row("web.users_file", None, Type::Path, None, SERVES,
+        USERS_FILE),
+    row("web.hosts", None, Type::List, None, SERVES,
+        HOSTS_HELP),
+    row("web.allow_insecure", None, Type::Flag, Some("false"), SERVES,
+        "Whether `general.listen` may be an address that other hosts reach without a token and without users."),
 
     row("kafka.brokers", Some("brokers"), Type::List, None, KAFKA,
         "Brokers to begin with, as host:port,host:port."),
@@ -124,7 +152,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "PKCS#12 file with certificate and key, instead of the two."),
 
     row("kafka.sasl.mechanism", Some("sasl-mechanism"), Type::Choice(SaslMechanism::WORDS), None, KAFKA,
-        "How name and password are shown to brokers."),
+        "How brokers are shown who this is: by name and password, or by a token (OAUTHBEARER)."),
     row("kafka.sasl.username", Some("sasl-username"), Type::Text, None, KAFKA,
         "The name."),
     row("kafka.sasl.password_file", Some("sasl-password-file"), Type::Path, None, KAFKA,
@@ -133,6 +161,28 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Command, for the shell, that prints the password."),
     row("kafka.sasl.password", None, Type::Secret, None, KAFKA,
         "The password itself; no flag, as others see command lines."),
+    row("kafka.sasl.token_url", Some("sasl-token-url"), Type::Text, None, KAFKA,
+        "For OAUTHBEARER: where an OpenID Connect provider gives tokens for client credentials; https, or http on loopback."),
+    row("kafka.sasl.client_id", Some("sasl-client-id"), Type::Text, None, KAFKA,
+        "The client's id there."),
+    row("kafka.sasl.client_secret_file", Some("sasl-client-secret-file"), Type::Path, None, KAFKA,
+        "File with the client's secret."),
+    row("kafka.sasl.client_secret_command", None, Type::Text, None, KAFKA,
+        "Command, for the shell, that prints it."),
+    row("kafka.sasl.client_secret", None, Type::Secret, None, KAFKA,
+        "The secret itself; no flag, as others see command lines."),
+    row("kafka.sasl.scope", None, Type::Text, None, KAFKA,
+        "The scope to ask for, if the provider wants one."),
+    row("kafka.sasl.audience", None, Type::Text, None, KAFKA,
+        "The audience to ask for, if the provider wants one."),
+    row("kafka.sasl.token_ca_file", None, Type::Path, None, KAFKA,
+        "PEM file with the authorities to trust for the provider, instead of the system's."),
+    row("kafka.sasl.token_file", Some("sasl-token-file"), Type::Path, None, KAFKA,
+        "For OAUTHBEARER: file with the token, which somebody else keeps fresh; read again before each expires."),
+    row("kafka.sasl.token_command", None, Type::Text, None, KAFKA,
+        "Command, for the shell, that prints the token."),
+    row("kafka.sasl.token", None, Type::Secret, None, KAFKA,
+        "The token itself; no flag, as others see command lines."),
 
     row("agent.interval", Some("interval"), Type::Duration, Some("10s"), AGENTS,
         "Time between two collections; `up` takes 1s if nothing is said."),
@@ -217,13 +267,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("influx.token", None, Type::Secret, None, AGENTS,
         "What clients must know: as token of version 2, or as password of version 1."),
     row("influx.token_file", None, Type::Path, None, AGENTS,
-        "File with the token."),
+        TOKEN_FILE),
     row("influx.token_command", None, Type::Text, None, AGENTS,
-        "Command, for the shell, that prints the token."),
+        TOKEN_COMMAND),
+    row("influx.users_file", None, Type::Path, None, AGENTS,
+        USERS_FILE),
+    row("influx.certificate_file", None, Type::Path, None, AGENTS,
+        CERTIFICATE_FILE),
+    row("influx.key_file", None, Type::Path, None, AGENTS,
+        KEY_FILE),
+    row("influx.hosts", None, Type::List, None, AGENTS,
+        HOSTS_HELP),
     row("influx.prefix", None, Type::Text, None, AGENTS,
         "A name that is put before all its measurements, with `_` between them."),
     row("influx.allow_insecure", None, Type::Flag, Some("false"), AGENTS,
-        "Whether it may listen without a token on an address that other hosts reach."),
+        ALLOW_INSECURE),
 
     row("otlp.listen", None, Type::Address, None, AGENTS,
         "Address where the listener `otlp` takes metrics of OpenTelemetry over HTTP, such as 127.0.0.1:4318; by default it does not listen."),
@@ -232,13 +290,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("otlp.token", None, Type::Secret, None, AGENTS,
         "What exporters must know, as the header `authorization: Bearer …`."),
     row("otlp.token_file", None, Type::Path, None, AGENTS,
-        "File with the token."),
+        TOKEN_FILE),
     row("otlp.token_command", None, Type::Text, None, AGENTS,
-        "Command, for the shell, that prints the token."),
+        TOKEN_COMMAND),
+    row("otlp.users_file", None, Type::Path, None, AGENTS,
+        USERS_FILE),
+    row("otlp.certificate_file", None, Type::Path, None, AGENTS,
+        CERTIFICATE_FILE),
+    row("otlp.key_file", None, Type::Path, None, AGENTS,
+        KEY_FILE),
+    row("otlp.hosts", None, Type::List, None, AGENTS,
+        HOSTS_HELP),
     row("otlp.prefix", None, Type::Text, None, AGENTS,
         "A name that is put before all its measurements, with `_` between them."),
     row("otlp.allow_insecure", None, Type::Flag, Some("false"), AGENTS,
-        "Whether it may listen without a token on addresses that other hosts reach."),
+        ALLOW_INSECURE),
 
     row("prometheus.scrape", Some("scrape"), Type::Urls, None, AGENTS,
         "Pages of metrics that the listener `prometheus` fetches; may be repeated. More about a page is said in the file, as [[prometheus.targets]]."),
@@ -260,11 +326,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("heartbeat.token", None, Type::Secret, None, AGENTS,
         "What jobs must know, as the header `authorization: Bearer …` or behind their name in the path."),
     row("heartbeat.token_file", None, Type::Path, None, AGENTS,
-        "File with the token."),
+        TOKEN_FILE),
     row("heartbeat.token_command", None, Type::Text, None, AGENTS,
-        "Command, for the shell, that prints the token."),
+        TOKEN_COMMAND),
+    row("heartbeat.users_file", None, Type::Path, None, AGENTS,
+        USERS_FILE),
+    row("heartbeat.certificate_file", None, Type::Path, None, AGENTS,
+        CERTIFICATE_FILE),
+    row("heartbeat.key_file", None, Type::Path, None, AGENTS,
+        KEY_FILE),
+    row("heartbeat.hosts", None, Type::List, None, AGENTS,
+        HOSTS_HELP),
     row("heartbeat.allow_insecure", None, Type::Flag, Some("false"), AGENTS,
-        "Whether it may listen without a token on an address that other hosts reach."),
+        ALLOW_INSECURE),
 
     row("store.url", Some("store"), Type::Secret, None, STORES,
         "The database: postgres://user:password@host:5432/database, mysql://user:password@host:3306/database or sqlite:path; read commands take the database of `up` if nothing is said."),
@@ -287,7 +361,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("store.retention_of", Some("retention-of"), Type::Pairs, None, &[Up, Sink, Store],
         "How long rows of single measurements are kept, as name=duration; may be repeated."),
 
-    row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink],
+    row("sink.group", Some("group"), Type::Text, Some("tidegauge"), &[Sink, Doctor],
         "The consumer group; sinks of one group share the partitions."),
     row("sink.session_timeout", None, Type::Duration, Some("10s"), &[Sink],
         "Silence after which the group gives the partitions of a sink that died to others; brokers refuse less than their `group.min.session.timeout.ms`, 6s by default."),

@@ -158,6 +158,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// A duration in its largest whole unit, as a setting has it.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let expected = || "expected a size above 0, such as 4096, 16KiB, 100MiB or 1GB".to_owned();
     let (number, unit) = split_unit(text).ok_or_else(expected)?;
@@ -196,6 +207,9 @@ mod tests {
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
         assert_eq!(bytes("1GiB"), Ok(1 << 30));
         assert_eq!(bytes("4096"), Ok(4_096));
+        for (seconds, text) in [(90, "90s"), (300, "5m"), (90_000, "25h"), (604_800, "7d")] {
+            assert_eq!(duration_text(Duration::from_secs(seconds)), text);
+        }
         for bad in ["", "0s", "5", "-1s", "1y", "1 2s", "inf", "1e9d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -1,11 +1,11 @@
 //! `tidegauge doctor` on a set-up that is well, and on broken ones: what is said, and the status.
 
-use crate::produce::make_topic;
+use crate::produce::{look, make_topic, make_topic_with, numbered, send};
 use crate::program::{command, text};
 use crate::security::{Configuration, mtls, scram};
 use std::time::{Duration, Instant};
-use tidegauge_testkit::servers::{USERS, free_port};
-use tidegauge_testkit::{KafkaListeners, kafka_listeners, postgres_database, random_topic};
+use tidegauge_testkit::servers::{Operation, Resource, USERS, allow, free_port};
+use tidegauge_testkit::{KafkaListeners, kafka, kafka_listeners, postgres_database, random_topic};
 
 /// Within which it must have told, scenario 6.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
@@ -83,22 +83,177 @@ fn a_healthy_set_up_is_told_to_be_so() {
     assert_eq!(answer.status, Some(0), "{:?}", answer.findings);
     assert_eq!(
         answer.find("security"),
-        ("ok", "brokers answer by TLS and SASL")
+        ("ok", "brokers answer by TLS and SASL (SCRAM-SHA-512)")
     );
     assert_eq!(
         answer.find("topic"),
-        ("ok", format!("{topic}: 3 partitions").as_str())
+        ("ok", format!("{topic}: 3 partitions, 1 copy").as_str())
     );
     for check in [
         "configuration",
         "broker",
+        "certificates",
+        "rights",
+        "topic settings",
+        "group",
+        "database",
+        "clock",
+        "schema",
+        "database rights",
         "store",
         "dead letters",
         "losses",
+        "lag",
         "collectors",
     ] {
         assert_eq!(answer.find(check).0, "ok", "{:?}", answer.findings);
     }
+    let shown = answer.find("certificates").1;
+    assert!(
+        shown.contains("CN=localhost, signed by CN=Tidegauge test authority"),
+        "{shown}"
+    );
+    assert_eq!(answer.find("lag").1, "the topic is empty");
+    assert_eq!(
+        answer.find("rights").1,
+        format!("{topic}: READ and WRITE; transactions are not used")
+    );
+}
+
+/// All rows of all tables, in an order of their own, and which tables there are.
+const EVERYTHING: &str = "select md5(string_agg(query_to_xml(format('select * from %I order by 1', c.relname), true, false, '')::text, ',' order by c.relname))
+    from pg_class c where c.relkind in ('r', 'v') and c.relnamespace = 'public'::regnamespace and c.relname <> 'freshness'";
+
+#[test]
+fn it_changes_nothing() {
+    const TEST: &str = "doctor::it_changes_nothing";
+    let Some(brokers) = kafka(TEST) else { return };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let (topic, group) = (random_topic("untouched"), random_topic("group"));
+    make_topic(&brokers, &topic, 2);
+    send(&brokers, &topic, &numbered(0..20, 2));
+    let store = [
+        "sink",
+        "--brokers",
+        &brokers,
+        "--topic",
+        &topic,
+        "--group",
+        &group,
+        "--until-end",
+    ];
+    let stored = command(&[&store[..], &["--store", &database.url]].concat())
+        .output()
+        .unwrap();
+    assert!(stored.status.success());
+    send(&brokers, &topic, &numbered(20..30, 2));
+    let state = tempfile::tempdir().unwrap();
+    let missing = random_topic("missing");
+    let seen = || {
+        let rows = database.query(EVERYTHING).unwrap();
+        let files = std::fs::read_dir(state.path()).unwrap().count();
+        (
+            rows,
+            look(&brokers, &topic),
+            look(&brokers, &missing),
+            files,
+        )
+    };
+    let before = seen();
+    let kafka = format!("[kafka]\nbrokers = \"{brokers}\"\n");
+    let state_dir = ["--state-dir", text(state.path()), "--store", &database.url];
+    let answer = doctor(&kafka, &[&["--topic", &topic][..], &state_dir].concat());
+    assert_eq!(answer.status, Some(0), "{:?}", answer.findings);
+    assert_eq!(answer.find("lag"), ("ok", "10 messages wait to be stored"));
+    let of_missing = doctor(&kafka, &[&["--topic", &missing][..], &state_dir].concat());
+    assert_eq!(of_missing.find("topic").0, "warning");
+    assert_eq!(seen(), before);
+}
+
+#[test]
+fn topics_and_rights_that_will_not_do_are_told_with_the_command_that_mends_them() {
+    const TEST: &str =
+        "doctor::topics_and_rights_that_will_not_do_are_told_with_the_command_that_mends_them";
+    let Some(listeners) = kafka_listeners(TEST) else {
+        return;
+    };
+    let brokers = &listeners.plaintext;
+    let of_plaintext = format!("[kafka]\nbrokers = \"{brokers}\"\n");
+    for (config, verdict, expected) in [
+        (
+            [("cleanup.policy", "compact")],
+            "failed",
+            "cleanup.policy = compact: compaction keeps one message of an agent and removes the others: kafka-configs --alter --topic TOPIC --add-config cleanup.policy=delete",
+        ),
+        (
+            [("min.insync.replicas", "2")],
+            "failed",
+            "min.insync.replicas = 2, and 1 are in sync: nothing is acknowledged, agents keep their samples; bring brokers back, or kafka-configs --alter --topic TOPIC --add-config min.insync.replicas=1",
+        ),
+        (
+            [("retention.ms", "3600000")],
+            "warning",
+            "retention.ms: messages are kept for 60m; what sinks have not read by then is lost. For a week: kafka-configs --alter --topic TOPIC --add-config retention.ms=604800000",
+        ),
+        (
+            [("retention.bytes", "1000000")],
+            "warning",
+            "retention.bytes = 1000000 of a partition: in an outage of the database messages go before their time; kafka-configs --alter --topic TOPIC --add-config retention.bytes=-1",
+        ),
+        (
+            [("max.message.bytes", "100000")],
+            "warning",
+            "max.message.bytes = 100000: batches of many points may be refused; kafka-configs --alter --topic TOPIC --add-config max.message.bytes=1048588",
+        ),
+    ] {
+        let topic = random_topic("settings");
+        make_topic_with(brokers, &topic, 1, &config);
+        let answer = doctor(&of_plaintext, &["--topic", &topic]);
+        let (found, detail) = answer.find("topic settings");
+        assert_eq!(
+            (found, detail),
+            (verdict, expected.replace("TOPIC", &topic).as_str())
+        );
+        let status = if verdict == "failed" { 1 } else { 0 };
+        assert_eq!(answer.status, Some(status), "{:?}", answer.findings);
+    }
+
+    let (bob, password) = USERS[1];
+    let kafka = scram(&listeners.sasl_ssl, &listeners.certificates, password);
+    let kafka = kafka.replace(USERS[0].0, bob);
+    let (topic, group) = (random_topic("bobs"), random_topic("group"));
+    make_topic(brokers, &topic, 1);
+    let ask = || {
+        let configuration = format!("{kafka}[sink]\ngroup = \"{group}\"\n");
+        doctor(&configuration, &["--topic", &topic])
+    };
+    let answer = ask();
+    assert_eq!(answer.status, Some(1));
+    let (found, detail) = answer.find("topic");
+    let expected = format!(
+        "this user lacks the right DESCRIBE on the topic {topic} (kafka-acls --add --allow-principal User:… --operation describe --topic {topic})"
+    );
+    assert!(found == "failed" && detail.contains(&expected), "{detail}");
+    let (found, detail) = answer.find("group");
+    let expected = format!("this user lacks the right READ on the group {group}");
+    assert!(found == "warning" && detail.contains(&expected), "{detail}");
+    allow(brokers, bob, Operation::Write, Resource::Topic(&topic)).unwrap();
+    allow(brokers, bob, Operation::Read, Resource::Group(&group)).unwrap();
+    let answer = ask();
+    assert_eq!(
+        answer.status,
+        Some(0),
+        "an agent works: {:?}",
+        answer.findings
+    );
+    let expected = format!(
+        "{topic}: no READ, by which sinks read: kafka-acls --add --allow-principal User:… --operation read --topic {topic}"
+    );
+    assert_eq!(answer.find("rights"), ("warning", expected.as_str()));
+    assert_eq!(answer.find("group").0, "ok");
+    assert_eq!(answer.find("topic settings").0, "ok");
 }
 
 #[test]
@@ -199,9 +354,9 @@ fn d13_each_broken_set_up_is_told_with_what_to_do() {
         (
             of_plaintext,
             vec!["--store", &database.url],
-            "store",
+            "schema",
             "failed",
-            "migrate",
+            "`tidegauge store migrate`",
         ),
     ];
     for (kafka, more, check, verdict, expected) in cases {

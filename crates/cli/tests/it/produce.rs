@@ -1,7 +1,9 @@
 //! A foreign producer: messages made by hand, acknowledged by the broker.
 
 use std::time::Duration;
-use tidegauge_kafka::{Admin, KafkaSettings, Outgoing, Producer, ProducerOptions, TopicPlan};
+use tidegauge_kafka::{
+    Admin, KafkaSettings, Outgoing, Producer, ProducerOptions, TopicLook, TopicPlan, Watermark,
+};
 use tidegauge_testkit::eventually_async;
 
 pub(crate) fn settings(brokers: &str) -> KafkaSettings {
@@ -14,11 +16,24 @@ pub(crate) fn settings(brokers: &str) -> KafkaSettings {
 }
 
 pub(crate) fn make_topic(brokers: &str, topic: &str, partitions: i32) {
+    make_topic_with(brokers, topic, partitions, &[]);
+}
+
+/// One with these settings.
+pub(crate) fn make_topic_with(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    config: &[(&str, &str)],
+) {
     let plan = TopicPlan {
         name: topic.to_owned(),
         partitions,
         replication: 1,
-        config: std::collections::BTreeMap::new(),
+        config: config
+            .iter()
+            .map(|&(name, text)| (name.into(), text.into()))
+            .collect(),
     };
     runtime().block_on(async {
         let admin = Admin::new(&settings(brokers)).unwrap();
@@ -27,6 +42,16 @@ pub(crate) fn make_topic(brokers: &str, topic: &str, partitions: i32) {
             .await
             .unwrap();
     });
+}
+
+/// A topic as the brokers tell of it, with where its partitions begin and end.
+pub(crate) fn look(brokers: &str, topic: &str) -> Option<(TopicLook, Vec<Watermark>)> {
+    let deadline = Duration::from_secs(30);
+    runtime().block_on(async {
+        let admin = Admin::new(&settings(brokers)).unwrap();
+        let look = admin.look(topic, deadline).await.unwrap()?;
+        Some((look, admin.watermarks(topic, deadline).await.unwrap()))
+    })
 }
 
 /// Removes what is before an offset of a partition, as retention does.

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 /// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
@@ -55,18 +55,37 @@ impl Stream {
 
 impl Server {
     async fn ask(&self, path: &str, headers: &str) -> Stream {
-        let mut stream = TcpStream::connect(self.address).await.expect("connected");
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).await.expect("sent");
+        self.send(request.as_bytes()).await
+    }
+
+    async fn send(&self, request: &[u8]) -> Stream {
+        let mut stream = TcpStream::connect(self.address).await.expect("connected");
+        // A server that has heard enough may not read the rest.
+        stream.write_all(request).await.ok();
         Stream(BufReader::new(stream))
+    }
+
+    /// The answer to exactly these bytes.
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        self.send(request).await.answer().await
     }
 
     /// A whole answer.
     pub(crate) async fn get(&self, path: &str, headers: &str) -> Answer {
-        let mut stream = self
-            .ask(path, &format!("connection: close\r\n{headers}"))
-            .await;
-        let first = stream.line().await.expect("a status line");
+        let headers = format!("connection: close\r\n{headers}");
+        self.ask(path, &headers).await.answer().await
+    }
+
+    /// An answer that goes on.
+    pub(crate) async fn stream(&self, path: &str) -> Stream {
+        self.ask(path, "").await
+    }
+}
+
+impl Stream {
+    async fn answer(mut self) -> Answer {
+        let first = self.line().await.expect("a status line");
         let status = first
             .split(' ')
             .nth(1)
@@ -78,20 +97,15 @@ impl Server {
             headers: Vec::new(),
             body: String::new(),
         };
-        while let Some(line) = stream.line().await.filter(|line| !line.is_empty()) {
+        while let Some(line) = self.line().await.filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(": ").expect("a header");
             answer.headers.push((name.to_lowercase(), value.to_owned()));
         }
-        let read = stream.0.read_to_string(&mut answer.body);
+        let read = self.0.read_to_string(&mut answer.body);
         tokio::time::timeout(DEADLINE, read)
             .await
             .expect("in time")
             .expect("a body");
         answer
-    }
-
-    /// An answer that goes on.
-    pub(crate) async fn stream(&self, path: &str) -> Stream {
-        self.ask(path, "").await
     }
 }

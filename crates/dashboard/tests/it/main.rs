@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod client;
+mod crawl;
 mod demo;
 mod live;
 #[path = "../../../query/tests/it/memory_reader.rs"]
@@ -12,9 +13,10 @@ use memory_reader::MemoryReader;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_dashboard::{DashboardError, DashboardOptions, serve};
+use tidegauge_dashboard::{DashboardOptions, serve};
 use tidegauge_model::{Clock, ManualClock};
 use tidegauge_query::Query;
+use tidegauge_serve::{Door, DoorSettings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +28,17 @@ struct Server {
     reader: Arc<MemoryReader>,
     address: SocketAddr,
     cancel: CancellationToken,
-    task: JoinHandle<Result<(), DashboardError>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     async fn start(clock: Arc<dyn Clock>, refresh: Duration) -> Self {
+        Self::behind(DoorSettings::default(), clock, refresh).await
+    }
+
+    /// One that asks this of whoever comes.
+    async fn behind(door: DoorSettings, clock: Arc<dyn Clock>, refresh: Duration) -> Self {
+        let door = Arc::new(Door::open(door).expect("a door"));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
@@ -39,7 +47,7 @@ impl Server {
         let cancel = CancellationToken::new();
         let query = Query::new(reader.clone());
         let options = DashboardOptions { refresh };
-        let task = tokio::spawn(serve(listener, query, options, clock, cancel.clone()));
+        let task = tokio::spawn(serve(listener, door, query, options, clock, cancel.clone()));
         Self {
             reader,
             address,
@@ -59,7 +67,6 @@ impl Server {
     async fn stop(self) {
         self.cancel.cancel();
         let ended = tokio::time::timeout(DEADLINE, self.task).await;
-        let result = ended.expect("ends in time").expect("does not panic");
-        result.expect("ends without an error");
+        ended.expect("ends in time").expect("does not panic");
     }
 }

@@ -5,9 +5,11 @@
 //! matters because it also runs while the consumer is being closed.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
@@ -17,6 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::Shared;
 use super::statistics::fetch_states;
 use crate::health::{self, Health};
+use crate::security::{self, Sasl};
 
 /// A rebalance that the group was answered and that the worker has yet to follow.
 #[derive(Debug)]
@@ -29,14 +32,16 @@ pub(super) struct GroupContext {
     pub(super) health: Health,
     shared: Arc<Shared>,
     rebalances: Mutex<VecDeque<Rebalance>>,
+    sasl: Option<Sasl>,
 }
 
 impl GroupContext {
-    pub(super) fn new(health: Health, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(health: Health, shared: Arc<Shared>, sasl: Option<Sasl>) -> Self {
         Self {
             health,
             shared,
             rebalances: Mutex::default(),
+            sasl,
         }
     }
 
@@ -56,6 +61,12 @@ impl GroupContext {
 }
 
 impl ClientContext for GroupContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        security::give(self.sasl.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         health::log(level, facility, line);
     }

@@ -303,7 +303,7 @@ impl Consumer {
         options.apply(&mut config);
         let health = Health::new(role);
         let (state, shared) = (health.subscribe(), Arc::new(Shared::default()));
-        let context = GroupContext::new(health, Arc::clone(&shared));
+        let context = GroupContext::new(health, Arc::clone(&shared), settings.sasl.clone());
         let client = BaseConsumer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();

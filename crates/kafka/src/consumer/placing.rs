@@ -14,6 +14,7 @@ use super::partitions::Stage;
 use super::worker::{Backoff, Worker, list};
 use super::{Event, TopicIdentity};
 use crate::KafkaError;
+use crate::error::Right;
 use crate::topic_id::describe;
 
 /// How long the brokers may take to answer a question that a partition waits for.
@@ -185,7 +186,8 @@ impl Worker {
         edge: Offset,
     ) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let what = || format!("read the watermarks of topic {name}");
-        let failed = |error| KafkaError::of_request(what(), name, error);
+        let failed =
+            |error| KafkaError::of_request(what(), name, error).needing(Right::Describe(name));
         let mut asked = list(partitions.iter().map(|partition| (name, *partition)));
         // The protocol's ListOffsets takes these two where a time stamp is expected.
         asked.set_all_offsets(edge).map_err(failed)?;
@@ -244,7 +246,8 @@ impl Worker {
 
     fn attach_quietly(&self, name: &str, begins: &[(i32, i64)]) -> Result<(), KafkaError> {
         let what = || format!("begin to read topic {name}");
-        let failed = |error| KafkaError::of_request(what(), name, error);
+        let failed =
+            |error| KafkaError::of_request(what(), name, error).needing(Right::Describe(name));
         let mut added = TopicPartitionList::new();
         let mut paused = TopicPartitionList::new();
         let partitions = self
@@ -383,7 +386,8 @@ impl Worker {
         if !inside.is_empty() {
             let numbers = list(inside.iter().map(|(at, _)| (name, *at)));
             let what = || format!("go on reading topic {name}");
-            let failed = |error| KafkaError::of_request(what(), name, error);
+            let failed =
+                |error| KafkaError::of_request(what(), name, error).needing(Right::Describe(name));
             self.client.incremental_unassign(&numbers).map_err(failed)?;
             self.attach_quietly(name, &inside)?;
         }

@@ -20,7 +20,7 @@ use super::context::{GroupContext, Rebalance};
 use super::partitions::{Assignment, Stage};
 use super::{ConsumerOptions, ENCODING_HEADER, Event, Message, Positions, Shared};
 use crate::KafkaError;
-use crate::error::is_unknown_topic;
+use crate::error::{Right, is_unknown_topic};
 
 /// Longest sleep while nothing happens; also how late a wish of the owner may be followed.
 const POLL: Duration = Duration::from_millis(20);
@@ -376,9 +376,14 @@ impl Worker {
                     self.problem(KafkaError::TopicMissing { topic });
                 }
             }
-            _ => {
-                let problem =
-                    KafkaError::of_client(format!("consume {:?}", self.options.topics), error);
+            code => {
+                let (topics, group) = (self.options.topics.join(", "), &self.options.group);
+                let right = match code {
+                    Some(Code::GroupAuthorizationFailed) => Right::Group(group),
+                    _ => Right::Read(&topics),
+                };
+                let what = format!("consume {topics}");
+                let problem = KafkaError::of_client(what, error).needing(right);
                 self.fatal |= matches!(problem, KafkaError::Fatal { .. });
                 self.problem(problem);
             }

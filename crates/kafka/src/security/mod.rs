@@ -4,9 +4,14 @@
 //! an error that names the setting, never plaintext; a secret is in no text (D13).
 
 mod files;
+mod tokens;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use tokens::{Token, Tokens};
+pub(crate) use tokens::{give, set};
 
 use crate::KafkaError;
 
@@ -41,7 +46,7 @@ pub struct Tls {
     pub key_password: Option<Secret>,
 }
 
-/// How name and password are shown to the broker.
+/// How a client shows the broker who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaslMechanism {
     /// The password as it is.
@@ -50,13 +55,21 @@ pub enum SaslMechanism {
     ScramSha256,
     /// A proof of it.
     ScramSha512,
+    /// A token instead.
+    OauthBearer,
 }
 
 impl SaslMechanism {
     /// The names, in Kafka's words.
-    pub const WORDS: &'static [&'static str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    pub const WORDS: &'static [&'static str] =
+        &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 
-    const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+    const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::ScramSha256,
+        Self::ScramSha512,
+        Self::OauthBearer,
+    ];
 
     /// The mechanism of this name.
     #[must_use]
@@ -71,15 +84,31 @@ impl SaslMechanism {
     }
 }
 
-/// Authentication by name and password.
+/// Authentication.
 #[derive(Clone, Debug)]
-pub struct Sasl {
-    /// How they are shown.
-    pub mechanism: SaslMechanism,
-    /// The name.
-    pub username: String,
-    /// The password.
-    pub password: Secret,
+pub enum Sasl {
+    /// By name and password.
+    Password {
+        /// How they are shown; not [`SaslMechanism::OauthBearer`].
+        mechanism: SaslMechanism,
+        /// The name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// By a token, `OAUTHBEARER`.
+    Token(Arc<Tokens>),
+}
+
+impl Sasl {
+    /// The mechanism.
+    #[must_use]
+    pub fn mechanism(&self) -> SaslMechanism {
+        match self {
+            Self::Password { mechanism, .. } => *mechanism,
+            Self::Token(_) => SaslMechanism::OauthBearer,
+        }
+    }
 }
 
 /// Settings as they are named to users.
@@ -103,10 +132,17 @@ pub(crate) fn check(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Result<(), KafkaE
         files::check(tls)?;
     }
     match sasl {
-        Some(sasl) if tls.is_none() && sasl.mechanism == SaslMechanism::Plain => Err(refused(
-            "kafka.sasl.mechanism",
-            "PLAIN without TLS sends the password in clear: leave out kafka.tls.enabled = false, or take SCRAM-SHA-512",
-        )),
+        Some(sasl) if tls.is_none() => match sasl.mechanism() {
+            SaslMechanism::Plain => Err(refused(
+                "kafka.sasl.mechanism",
+                "PLAIN without TLS sends the password in clear: leave out kafka.tls.enabled = false, or take SCRAM-SHA-512",
+            )),
+            SaslMechanism::OauthBearer => Err(refused(
+                "kafka.sasl.mechanism",
+                "OAUTHBEARER without TLS sends the token in clear: leave out kafka.tls.enabled = false",
+            )),
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -172,11 +208,14 @@ pub(crate) fn properties(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Vec<(&'stati
         }
     }
     if let Some(sasl) = sasl {
-        found.extend([
-            ("sasl.mechanism", sasl.mechanism.name().to_owned()),
-            ("sasl.username", sasl.username.clone()),
-            ("sasl.password", sasl.password.0.clone()),
-        ]);
+        found.push(("sasl.mechanism", sasl.mechanism().name().to_owned()));
+        if let Sasl::Password {
+            username, password, ..
+        } = sasl
+        {
+            found.push(("sasl.username", username.clone()));
+            found.push(("sasl.password", password.0.clone()));
+        }
     }
     found
 }

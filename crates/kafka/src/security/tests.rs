@@ -213,7 +213,7 @@ fn d13_bad_files_are_told_with_what_to_do() {
 
 #[test]
 fn plain_passwords_go_over_tls_alone() {
-    let plain = Sasl {
+    let plain = Sasl::Password {
         mechanism: SaslMechanism::Plain,
         username: "alice".to_owned(),
         password: "s3cret".to_owned().into(),
@@ -224,6 +224,10 @@ fn plain_passwords_go_over_tls_alone() {
         "{said}"
     );
     check(Some(&Tls::default()), Some(&plain)).expect("over TLS it is fine");
+    let token = Sasl::Token(Arc::new(Tokens::new(|| Err("none".to_owned()))));
+    let said = check(None, Some(&token)).expect_err("refused").to_string();
+    assert!(said.contains("sends the token in clear"), "{said}");
+    check(Some(&Tls::default()), Some(&token)).expect("over TLS it is fine");
     for name in SaslMechanism::WORDS {
         assert_eq!(
             SaslMechanism::parse(name).map(SaslMechanism::name),
@@ -231,4 +235,35 @@ fn plain_passwords_go_over_tls_alone() {
         );
     }
     assert_eq!(SaslMechanism::parse("plain"), None);
+}
+
+#[test]
+fn a_token_is_shared_while_it_is_young_and_fetched_again_when_it_is_not() {
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    static FETCHED: AtomicUsize = AtomicUsize::new(0);
+    static LIFE_MS: AtomicI64 = AtomicI64::new(60_000);
+    #[expect(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
+    let tokens = Tokens::new(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now_ms = i64::try_from(now.expect("after 1970").as_millis()).expect("fits");
+        FETCHED.fetch_add(1, Ordering::Relaxed);
+        Ok(Token {
+            text: "t0ken".to_owned().into(),
+            principal: "alice".to_owned(),
+            expires_ms: now_ms + LIFE_MS.load(Ordering::Relaxed),
+        })
+    });
+    let shown = format!("{:?} {tokens:?}", tokens.token().expect("one"));
+    assert!(
+        shown.contains("alice") && !shown.contains("t0ken"),
+        "{shown}"
+    );
+    tokens.token().expect("the same");
+    assert_eq!(FETCHED.load(Ordering::Relaxed), 1);
+    LIFE_MS.store(20, Ordering::Relaxed);
+    let short = Tokens::new(move || tokens.token());
+    short.token().expect("the shared one");
+    assert_eq!(FETCHED.load(Ordering::Relaxed), 1);
+    let none = Tokens::new(|| Err("the endpoint is away".to_owned()));
+    assert_eq!(none.token().expect_err("none"), "the endpoint is away");
 }

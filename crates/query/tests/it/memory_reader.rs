@@ -9,7 +9,7 @@ use tidegauge_model::{Kind, Point, Value, ValueType, catalog};
 use tidegauge_store::{
     Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
     MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
-    SeriesInfo, SeriesRows, StoreError, StoreSummary,
+    SeriesInfo, SeriesRows, StoreCondition, StoreError, StoreSummary,
 };
 
 type SeriesKey = (i32, String, Vec<(String, String)>);
@@ -135,6 +135,10 @@ impl Reader for MemoryReader {
             dead_letters: 0,
             bytes: 0,
         })
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        Ok(StoreCondition::default())
     }
 
     async fn hosts(&self) -> Result<Vec<HostInfo>, StoreError> {

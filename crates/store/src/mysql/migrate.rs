@@ -144,7 +144,7 @@ pub(super) fn checksum(sql: &str) -> String {
 
 /// How many migrations were applied; an error when the database is newer than this program, or was
 /// made by migrations with other texts.
-async fn applied_version(session: &mut Session) -> Result<usize, StoreError> {
+pub(super) async fn applied_version(session: &mut Session) -> Result<usize, StoreError> {
     let doing = "reading the version of the tables";
     let refused = |why: String| StoreError::new(doing, ErrorClass::Usage).caused_by(why);
     let present = "select count(*) from information_schema.tables

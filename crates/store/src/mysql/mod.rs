@@ -18,6 +18,7 @@
 mod account;
 mod apply;
 mod bookkeeping;
+mod condition;
 mod connect;
 mod dead_letters;
 mod errors;

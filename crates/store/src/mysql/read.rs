@@ -10,7 +10,7 @@ use super::values::{
 use crate::{
     Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
     MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
-    SeriesInfo, SeriesRows, StoreError, StoreSummary,
+    SeriesInfo, SeriesRows, StoreCondition, StoreError, StoreSummary,
 };
 use mysql_async::Row;
 use std::borrow::Cow;
@@ -39,6 +39,10 @@ impl MysqlReader {
 impl Reader for MysqlReader {
     async fn summary(&self) -> Result<StoreSummary, StoreError> {
         self.pool.run(summary).await
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        self.pool.run(super::condition::condition).await
     }
 
     async fn hosts(&self) -> Result<Vec<HostInfo>, StoreError> {

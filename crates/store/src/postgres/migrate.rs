@@ -66,7 +66,7 @@ pub(super) async fn migrate(session: &mut Session) -> Result<(), StoreError> {
 
 /// The version that is applied; 0 for none, an error when it is newer than this program's, or was
 /// made by other texts than this program's.
-async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
+pub(super) async fn applied_version(session: &mut Session) -> Result<i32, StoreError> {
     let doing = "reading the version of the tables";
     let present = "select exists (select from pg_class where relname = $1
                    and relnamespace = current_schema()::regnamespace)";
@@ -161,7 +161,7 @@ async fn check_names(session: &mut Session, doing: &str) -> Result<(), StoreErro
 }
 
 /// The version that this program brings.
-fn newest() -> i32 {
+pub(super) fn newest() -> i32 {
     embedded::migrations::runner()
         .get_migrations()
         .iter()

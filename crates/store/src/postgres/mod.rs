@@ -17,6 +17,7 @@ mod account;
 mod ahead;
 mod apply;
 mod bookkeeping;
+mod condition;
 mod connect;
 mod copy;
 mod dead_letters;

@@ -8,7 +8,7 @@ use super::values::{Interval, Time, data_table, json_object, parse_json_object, 
 use crate::{
     Bucket, Buckets, BucketsRequest, ErrorClass, FieldInfo, HostFreshness, HostId, HostInfo, Loss,
     MeasurementInfo, PartitionProgress, Reader, RowsRequest, SeriesBuckets, SeriesFilter, SeriesId,
-    SeriesInfo, SeriesRows, StoreError, StoreSummary,
+    SeriesInfo, SeriesRows, StoreCondition, StoreError, StoreSummary,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -46,6 +46,10 @@ impl PostgresReader {
 impl Reader for PostgresReader {
     async fn summary(&self) -> Result<StoreSummary, StoreError> {
         self.pool.run(summary).await
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        self.pool.run(super::condition::condition).await
     }
 
     async fn hosts(&self) -> Result<Vec<HostInfo>, StoreError> {

@@ -1,13 +1,14 @@
 //! Readers: a few read-only connections, each used by one query at a time on a blocking thread.
 
 use super::account;
-use super::connection::{File, Role};
+use super::connection::{File, Role, schema_version};
 use super::interrupt::Interrupter;
+use super::migrate::latest_version;
 use super::queries::{self, Failure};
 use crate::{
     Buckets, BucketsRequest, ErrorClass, HostFreshness, HostInfo, Loss, MeasurementInfo,
-    PartitionProgress, Reader, RowsRequest, SeriesFilter, SeriesInfo, SeriesRows, StoreError,
-    StoreSummary,
+    PartitionProgress, Reader, RowsRequest, SeriesFilter, SeriesInfo, SeriesRows, StoreCondition,
+    StoreError, StoreSummary,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,6 +93,22 @@ fn lock(idle: &Mutex<Vec<Connection>>) -> std::sync::MutexGuard<'_, Vec<Connecti
 impl Reader for SqliteReader {
     async fn summary(&self) -> Result<StoreSummary, StoreError> {
         self.ask(queries::summary).await
+    }
+
+    async fn condition(&self) -> Result<StoreCondition, StoreError> {
+        let path = self.file.path.clone();
+        self.ask(move |connection| {
+            Ok(StoreCondition {
+                version: format!("SQLite {}", rusqlite::version()),
+                schema: schema_version(connection)?,
+                schema_needed: latest_version(),
+                is_read_only: std::fs::metadata(&path)
+                    .is_ok_and(|file| file.permissions().readonly()),
+                may_create: true,
+                ..StoreCondition::default()
+            })
+        })
+        .await
     }
 
     async fn hosts(&self) -> Result<Vec<HostInfo>, StoreError> {

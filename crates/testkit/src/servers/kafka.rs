@@ -1,7 +1,9 @@
 //! One Apache Kafka, broker and controller in one process (KRaft), with every kind of listener.
 //!
 //! A PLAINTEXT listener, an SSL one that asks for a client certificate, and a SASL_SSL one with
-//! PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. It has no access rules: who gets in may do all.
+//! PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER with tokens that nobody signed
+//! ([`crate::unsecured_token`]). Who is nobody on the first listener, or `alice`, may do all; `bob` may do
+//! what a test lets him do ([`super::allow`]).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -308,7 +310,9 @@ ssl.keystore.location={certificates}/server.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={certificates}/ca.pem
 listener.name.ssl.ssl.client.auth=required
-sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:alice;User:CN=alice
 ",
         data = folder.join("data").display(),
     );
@@ -320,6 +324,12 @@ sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
         )
         .expect("a string can be written");
     }
+    writeln!(
+        text,
+        "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=\
+         org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";"
+    )
+    .expect("a string can be written");
     let users = USERS
         .map(|(user, password)| format!(" user_{user}=\"{password}\""))
         .concat();

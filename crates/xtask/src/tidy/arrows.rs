@@ -40,13 +40,18 @@ const TABLE: &[Arrows] = &[
         tests_import: &["testkit"],
     },
     Arrows {
+        name: "serve",
+        imports: &[],
+        tests_import: &["testkit"],
+    },
+    Arrows {
         name: "store",
         imports: &["model"],
         tests_import: &["testkit"],
     },
     Arrows {
         name: "agent",
-        imports: &["model", "wire", "spool", "kafka"],
+        imports: &["model", "wire", "spool", "kafka", "serve"],
         tests_import: &["testkit"],
     },
     Arrows {
@@ -62,7 +67,7 @@ const TABLE: &[Arrows] = &[
     // Its tests serve a real store.
     Arrows {
         name: "dashboard",
-        imports: &["model", "query"],
+        imports: &["model", "query", "serve"],
         tests_import: &["store", "testkit"],
     },
     Arrows {
@@ -72,6 +77,7 @@ const TABLE: &[Arrows] = &[
             "wire",
             "spool",
             "kafka",
+            "serve",
             "store",
             "agent",
             "sink",

@@ -33,9 +33,10 @@ pub(super) fn agent(sources: &Sources) -> anyhow::Result<Findings> {
                     }
                 }
                 for path in paths_from(code, "tidegauge_") {
-                    // Listeners read what others send, as the sink does.
-                    let reads =
-                        folder.ends_with("/listeners/") && is_within(path, "tidegauge_wire");
+                    // Listeners read what others send, as the sink does, and serve.
+                    let of_listeners = ["tidegauge_wire", "tidegauge_serve"];
+                    let reads = folder.ends_with("/listeners/")
+                        && of_listeners.iter().any(|seam| is_within(path, seam));
                     if !reads && !is_within(path, "tidegauge_model") {
                         findings.push(format!("{}:{line} names {path}", source.path));
                     }

@@ -9,7 +9,7 @@ mod answer;
 mod grpc;
 
 use super::decoded;
-use super::http::{Answer, Call, Routes, Server, Token};
+use super::http::{Answer, Call, Routes, Server};
 use super::{
     AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
     listen_checked,
@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{Name, Reason};
+use tidegauge_serve::Door;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,12 +43,10 @@ pub struct OtlpSettings {
     pub http: Option<SocketAddr>,
     /// Where it listens as well, usually the port 4317 of gRPC.
     pub grpc: Option<SocketAddr>,
-    /// What exporters must know.
-    pub token: Option<Token>,
+    /// TLS, and what exporters must show.
+    pub door: Arc<Door>,
     /// Put before all names.
     pub prefix: Option<Name>,
-    /// Whether addresses that are not loopback are fine without a token.
-    pub allow_insecure: bool,
 }
 
 fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
@@ -60,8 +59,7 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         ("otlp.listen_grpc", "grpc", settings.grpc),
     ] {
         let Some(address) = address else { continue };
-        let (has_token, is_fine) = (settings.token.is_some(), settings.allow_insecure);
-        let (listener, address) = listen_checked(key, address, has_token, is_fine)?;
+        let (listener, address) = listen_checked(key, address, &settings.door)?;
         addresses.push(format!("{word} {address}"));
         listeners.push(listener);
     }
@@ -74,14 +72,14 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         prefix: settings.prefix.clone(),
         listener: Box::new(Otlp {
             listeners,
-            token: settings.token.clone(),
+            door: Arc::clone(&settings.door),
         }),
     }])
 }
 
 struct Otlp {
     listeners: Vec<TcpListener>,
-    token: Option<Token>,
+    door: Arc<Door>,
 }
 
 #[async_trait]
@@ -89,7 +87,7 @@ impl Listener for Otlp {
     async fn run(self: Box<Self>, intake: Intake, cancel: CancellationToken) {
         let server = Server {
             listeners: self.listeners,
-            token: self.token,
+            door: self.door,
             intake: intake.clone(),
             routes: Arc::new(Api { intake }),
         };

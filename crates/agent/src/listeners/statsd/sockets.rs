@@ -1,6 +1,6 @@
 //! The sockets of StatsD: bound at the start, each read by a task.
 
-use super::super::{AgentError, Refusal, check_address, listen_error};
+use super::super::{AgentError, Refusal, listen_error};
 use super::{Lines, StatsdSettings};
 use std::io;
 use std::net::SocketAddr;
@@ -48,11 +48,23 @@ impl Drop for UnixSocket {
     }
 }
 
+/// Refuses to listen to others: the protocol has no way to say who one is.
+fn check(key: &'static str, address: SocketAddr, allow_insecure: bool) -> Result<(), AgentError> {
+    if address.ip().is_loopback() || allow_insecure {
+        return Ok(());
+    }
+    let problem = format!(
+        "{address} can be reached from other hosts, and StatsD has no authentication; \
+         if that is as it should be, set allow_insecure = true in the same section"
+    );
+    Err(AgentError::Setting { key, problem })
+}
+
 impl Sockets {
     /// Binds what the settings ask for; the addresses, for logs.
     pub(super) fn open(settings: &StatsdSettings) -> Result<(Self, Vec<String>), AgentError> {
         let (mut sockets, mut addresses) = (Self::default(), Vec::new());
-        let check = |key, address| check_address(key, address, false, settings.allow_insecure);
+        let check = |key, address| check(key, address, settings.allow_insecure);
         if let Some(address) = settings.udp {
             const KEY: &str = "statsd.listen";
             check(KEY, address)?;

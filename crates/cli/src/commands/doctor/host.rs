@@ -5,6 +5,7 @@ use crate::settings::Settings;
 use crate::state_dir;
 use rustix::fs::{Access, access, statvfs};
 use tidegauge_agent::collectors::{COLLECTORS, availability};
+use tidegauge_agent::identity;
 use tidegauge_model::SystemClock;
 
 pub(super) fn check(settings: &Settings) -> Findings {
@@ -55,6 +56,14 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
         };
         findings.ok(CHECK, format!("{shown}{made}, {mebibytes} MiB free"));
     }
+    match identity::fate_of(there) {
+        Ok(Some(fate)) => findings.warning(
+            "state file system",
+            format!("{shown} will not last: {fate}. Samples that are not sent by then are lost; mount a volume there, or say another --state-dir"),
+        ),
+        Ok(None) => {}
+        Err(error) => findings.warning("state file system", super::told(&error)),
+    }
 }
 
 fn collectors(settings: &Settings, findings: &mut Findings) {
@@ -64,17 +73,20 @@ fn collectors(settings: &Settings, findings: &mut Findings) {
     for (entry, (_, outcome)) in COLLECTORS.iter().zip(availability(&context, &SystemClock)) {
         match outcome {
             Ok(()) => work += 1,
-            Err(error) if error.is_unavailable() => away.push(entry.name),
+            Err(error) if error.is_unavailable() => {
+                away.push(format!("{}: {}", entry.name, super::told(&error)));
+            }
             Err(error) => {
                 findings.warning(CHECK, format!("{}: {}", entry.name, super::told(&error)))
             }
         }
     }
-    findings.ok(
-        CHECK,
-        format!(
-            "{work} work; not available on this host, which is no fault: {} (`tidegauge collect --list` says why)",
-            away.join(", ")
+    let away = match away.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; not available on this host, which is no fault:\n{}",
+            away.join("\n")
         ),
-    );
+    };
+    findings.ok(CHECK, format!("{work} work{away}"));
 }

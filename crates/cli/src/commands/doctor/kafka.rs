@@ -1,81 +1,283 @@
-//! Brokers: name, TCP, TLS and authentication, the topic.
+//! Brokers: name, TCP, TLS and authentication, the topic with its settings, and our rights on it and on
+//! the group. That we may make a topic or write is not tried: that would change something.
 
 use super::{DEADLINE, Findings};
-use tidegauge_kafka::{Admin, KafkaError, KafkaSettings, why_unreachable};
-use tokio::time::timeout;
+use crate::settings::{Settings, value};
+use std::time::Duration;
+use tidegauge_kafka::{
+    Admin, KafkaError, KafkaSettings, TopicLook, Watermark, see_group, shown_certificates,
+    why_unreachable,
+};
+use tokio::time::{Instant, timeout};
 
-pub(super) async fn check(kafka: Option<&KafkaSettings>, topic: &str) -> Findings {
+/// A message of the agent's is smaller than this, unless it has to be larger: librdkafka's bound.
+const USUAL_MESSAGE_BYTES: u64 = 1_000_000;
+/// A sink may be away for a weekend.
+const SHORT_RETENTION: Duration = Duration::from_secs(3 * 86_400);
+
+/// What the brokers know of the topic, for those who compare it with the database.
+#[cfg_attr(
+    not(feature = "stores"),
+    expect(dead_code, reason = "an agent alone has no database")
+)]
+pub(super) struct Log {
+    pub(super) topic_id: String,
+    pub(super) watermarks: Vec<Watermark>,
+}
+
+pub(super) async fn check(
+    kafka: Option<&KafkaSettings>,
+    settings: &Settings,
+) -> (Findings, Option<Log>) {
     let mut findings = Findings::default();
     let Some(kafka) = kafka else {
         findings.ok(
             "brokers",
             "none are set: nothing is sent to or read from Kafka",
         );
-        return findings;
+        return (findings, None);
     };
-    if !reachable(kafka, &mut findings).await {
-        return findings;
+    if !reachable(kafka, &mut findings).await || !accepted(kafka, &mut findings).await {
+        return (findings, None);
     }
-    let settings = kafka.clone();
-    let why = tokio::task::spawn_blocking(move || why_unreachable(&settings, DEADLINE)).await;
-    let how = match (kafka.tls.is_some(), kafka.sasl.is_some()) {
-        (true, true) => "TLS and SASL",
-        (true, false) => "TLS",
-        (false, true) => "SASL without TLS",
-        (false, false) => "plaintext",
-    };
-    match why {
-        Ok(None) => findings.ok("security", format!("brokers answer by {how}")),
-        Ok(Some(reason)) => {
-            findings.failed("security", reason);
-            return findings;
-        }
+    let topic = settings.text("kafka.topic").unwrap_or_default();
+    let log = match at_topic(kafka, topic, &mut findings).await {
+        Ok(log) => log,
         Err(error) => {
-            findings.failed("security", error.to_string());
-            return findings;
+            findings.failed("topic", super::told(&error));
+            None
         }
-    }
-    match look_at(kafka, topic).await {
-        Ok(Some(partitions)) => findings.ok("topic", format!("{topic}: {partitions} partitions")),
-        Ok(None) => findings.warning(
-            "topic",
-            format!("{topic} does not exist: an agent makes it, if it has the right CREATE"),
-        ),
-        Err(error @ KafkaError::NotAuthorized { .. }) => findings.failed(
-            "topic",
-            format!(
-                "{}: give this user DESCRIBE on topic {topic}, WRITE for agents, READ for sinks",
-                super::told(&error)
-            ),
-        ),
-        Err(error) => findings.failed("topic", super::told(&error)),
-    }
-    findings
-}
-
-async fn look_at(kafka: &KafkaSettings, topic: &str) -> Result<Option<i32>, KafkaError> {
-    let found = Admin::new(kafka)?.topic(topic, DEADLINE).await?;
-    Ok(found.map(|found| found.partitions))
+    };
+    group(kafka, settings.text("sink.group"), topic, &mut findings).await;
+    (findings, log)
 }
 
 /// Whether a TCP connection to one broker at least is made.
 async fn reachable(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
+    const CHECK: &str = "broker";
     let mut any = false;
     for broker in &kafka.brokers {
-        match timeout(DEADLINE, tokio::net::TcpStream::connect(broker)).await {
-            Ok(Ok(_)) => {
+        let addresses = match timeout(DEADLINE, tokio::net::lookup_host(broker)).await {
+            Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
+            Ok(Err(error)) => {
+                findings.failed(
+                    CHECK,
+                    format!("{broker}: {error}: look at kafka.brokers (host:port) and at this host's DNS"),
+                );
+                continue;
+            }
+            Err(_) => {
+                findings.failed(
+                    CHECK,
+                    format!(
+                        "{broker}: the name servers do not answer within {} s",
+                        DEADLINE.as_secs()
+                    ),
+                );
+                continue;
+            }
+        };
+        let begun = Instant::now();
+        match timeout(DEADLINE, tokio::net::TcpStream::connect(&addresses[..])).await {
+            Ok(Ok(stream)) => {
                 any = true;
-                findings.ok("broker", format!("{broker} takes connections"));
+                let address = stream.peer_addr().map_or_else(|_| "?".to_owned(), |at| at.to_string());
+                let took = begun.elapsed().as_secs_f64() * 1e3;
+                findings.ok(CHECK, format!("{broker} is {address} and takes connections ({took:.1} ms)"));
             }
             Ok(Err(error)) => findings.failed(
-                "broker",
-                format!("{broker}: {error}: look at kafka.brokers (host:port), this host's DNS, and whether the broker is up"),
+                CHECK,
+                format!("{broker}: {error}: look at kafka.brokers (host:port), and whether the broker is up"),
             ),
             Err(_) => findings.failed(
-                "broker",
+                CHECK,
                 format!("{broker}: no connection within {} s: is there a firewall in between?", DEADLINE.as_secs()),
             ),
         }
     }
     any
+}
+
+/// Whether brokers take us; with TLS also which certificates they show.
+async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
+    if kafka.tls.is_some() {
+        certificates(&kafka.brokers, findings).await;
+    }
+    let settings = kafka.clone();
+    let why = tokio::task::spawn_blocking(move || why_unreachable(&settings, DEADLINE)).await;
+    let how = match (kafka.tls.is_some(), kafka.sasl.as_ref()) {
+        (true, Some(sasl)) => format!("TLS and SASL ({})", sasl.mechanism().name()),
+        (true, None) => "TLS".to_owned(),
+        (false, Some(sasl)) => format!("SASL without TLS ({})", sasl.mechanism().name()),
+        (false, None) => "plaintext".to_owned(),
+    };
+    let reason = match why {
+        Ok(None) => {
+            findings.ok("security", format!("brokers answer by {how}"));
+            return true;
+        }
+        Ok(Some(reason)) => reason,
+        Err(error) => error.to_string(),
+    };
+    findings.failed("security", reason);
+    false
+}
+
+async fn certificates(brokers: &[String], findings: &mut Findings) {
+    const CHECK: &str = "certificates";
+    for broker in brokers {
+        match shown_certificates(broker, DEADLINE).await {
+            Ok(shown) => {
+                let lines = shown.iter().map(|one| {
+                    format!(
+                        "{}, signed by {}, until {}",
+                        one.subject, one.issuer, one.not_after
+                    )
+                });
+                let lines: Vec<_> = lines.collect();
+                findings.ok(CHECK, format!("{broker} shows\n{}", lines.join("\n")));
+            }
+            // What is wrong is said under `security`, by the client that counts.
+            Err(error) => findings.warning(CHECK, format!("{broker}: {error}")),
+        }
+    }
+}
+
+async fn at_topic(
+    kafka: &KafkaSettings,
+    topic: &str,
+    findings: &mut Findings,
+) -> Result<Option<Log>, KafkaError> {
+    let admin = Admin::new(kafka)?;
+    let Some(look) = admin.look(topic, DEADLINE).await? else {
+        findings.warning(
+            "topic",
+            format!("{topic} does not exist: an agent makes it, if it has the right CREATE; or make it by kafka-topics --create --topic {topic}"),
+        );
+        return Ok(None);
+    };
+    let copies = match look.replicas {
+        1 => "1 copy".to_owned(),
+        count => format!("{count} copies, {} in sync", look.in_sync),
+    };
+    let said = format!("{topic}: {} partitions, {copies}", look.partitions);
+    if look.replicas == 1 && look.brokers > 1 {
+        findings.warning(
+            "topic",
+            format!("{said}: when that broker's disk is lost, so is what sinks have not read; kafka-reassign-partitions gives it more"),
+        );
+    } else {
+        findings.ok("topic", said);
+    }
+    rights(topic, &look, findings);
+    topic_settings(topic, &look, findings);
+    let watermarks = match admin.watermarks(topic, DEADLINE).await {
+        Ok(watermarks) => watermarks,
+        Err(error) => {
+            findings.warning("lag", super::told(&error));
+            return Ok(None);
+        }
+    };
+    Ok(Some(Log {
+        topic_id: look.id,
+        watermarks,
+    }))
+}
+
+fn rights(topic: &str, look: &TopicLook, findings: &mut Findings) {
+    const CHECK: &str = "rights";
+    let missing: Vec<_> = [("WRITE", "agents send"), ("READ", "sinks read")]
+        .into_iter()
+        .filter(|(right, _)| !look.rights.contains(right))
+        .map(|(right, why)| {
+            let lower = right.to_lowercase();
+            format!("no {right}, by which {why}: kafka-acls --add --allow-principal User:… --operation {lower} --topic {topic}")
+        })
+        .collect();
+    match (look.rights.is_empty(), missing.len()) {
+        (true, _) => findings.ok(CHECK, format!("{topic}: the brokers do not tell")),
+        (_, 0) => findings.ok(
+            CHECK,
+            format!("{topic}: READ and WRITE; transactions are not used"),
+        ),
+        (_, 1) => findings.warning(CHECK, format!("{topic}: {}", missing[0])),
+        _ => findings.failed(CHECK, format!("{topic}: {}", missing.join("\n"))),
+    }
+}
+
+fn topic_settings(topic: &str, look: &TopicLook, findings: &mut Findings) {
+    const CHECK: &str = "topic settings";
+    if look.config.is_empty() {
+        return findings.ok(
+            CHECK,
+            format!("{topic}: this user may not see them (DESCRIBE_CONFIGS)"),
+        );
+    }
+    let text = |name: &str| look.config.get(name).map_or("", String::as_str);
+    let number = |name: &str| text(name).parse::<i64>().ok();
+    let alter = |name: &str, value: &str| {
+        format!("kafka-configs --alter --topic {topic} --add-config {name}={value}")
+    };
+    let before = findings.0.len();
+    if text("cleanup.policy").contains("compact") {
+        findings.failed(
+            CHECK,
+            format!("cleanup.policy = {}: compaction keeps one message of an agent and removes the others: {}", text("cleanup.policy"), alter("cleanup.policy", "delete")),
+        );
+    }
+    let insync = number("min.insync.replicas").unwrap_or(1);
+    if usize::try_from(insync).is_ok_and(|insync| insync > look.in_sync) {
+        findings.failed(
+            CHECK,
+            format!("min.insync.replicas = {insync}, and {} are in sync: nothing is acknowledged, agents keep their samples; bring brokers back, or {}", look.in_sync, alter("min.insync.replicas", &look.in_sync.to_string())),
+        );
+    }
+    let kept = number("retention.ms")
+        .and_then(|ms| u64::try_from(ms).ok())
+        .map(Duration::from_millis);
+    if let Some(kept) = kept.filter(|kept| *kept < SHORT_RETENTION) {
+        findings.warning(
+            CHECK,
+            format!("retention.ms: messages are kept for {}; what sinks have not read by then is lost. For a week: {}", value::duration_text(kept), alter("retention.ms", "604800000")),
+        );
+    }
+    if let Some(bytes) = number("retention.bytes").filter(|bytes| *bytes >= 0) {
+        findings.warning(
+            CHECK,
+            format!("retention.bytes = {bytes} of a partition: in an outage of the database messages go before their time; {}", alter("retention.bytes", "-1")),
+        );
+    }
+    let most = number("max.message.bytes").and_then(|bytes| u64::try_from(bytes).ok());
+    if let Some(most) = most.filter(|most| *most < USUAL_MESSAGE_BYTES) {
+        findings.warning(
+            CHECK,
+            format!(
+                "max.message.bytes = {most}: batches of many points may be refused; {}",
+                alter("max.message.bytes", "1048588")
+            ),
+        );
+    }
+    if findings.0.len() == before {
+        let kept = kept.map_or_else(|| "for ever".to_owned(), value::duration_text);
+        findings.ok(
+            CHECK,
+            format!("kept for {kept}, which is how long a sink may be away; min.insync.replicas = {insync}, max.message.bytes = {}", text("max.message.bytes")),
+        );
+    }
+}
+
+async fn group(kafka: &KafkaSettings, group: Option<&str>, topic: &str, findings: &mut Findings) {
+    const CHECK: &str = "group";
+    let Some(group) = group else { return };
+    let (settings, name, topic) = (kafka.clone(), group.to_owned(), topic.to_owned());
+    let seen = tokio::task::spawn_blocking(move || see_group(&settings, &name, &topic, DEADLINE));
+    match seen.await {
+        Ok(Ok(())) => findings.ok(CHECK, format!("{group}: this user may see it")),
+        Ok(Err(error @ KafkaError::NotAuthorized { .. })) => findings.warning(
+            CHECK,
+            format!("{}; sinks need it, agents do not", super::told(&error)),
+        ),
+        Ok(Err(error)) => findings.warning(CHECK, super::told(&error)),
+        Err(error) => findings.warning(CHECK, error.to_string()),
+    }
 }
