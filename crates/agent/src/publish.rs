@@ -72,6 +72,8 @@ enum Ended {
     Cancelled,
     TopicMissing,
     Broken,
+    /// Files that the link was made from were replaced.
+    Outdated,
 }
 
 /// What was handed over through one link and how far.
@@ -149,6 +151,7 @@ impl Publisher {
             match ended {
                 Ended::Cancelled => return Ok(()),
                 Ended::TopicMissing | Ended::Broken => self.wait_a_little().await,
+                Ended::Outdated => {}
             }
         }
     }
@@ -164,6 +167,11 @@ impl Publisher {
             let nothing_under_way = flight.batches.is_empty();
             if flight.broken {
                 return Ended::Broken;
+            }
+            // What is under way is better waited for, unless nothing comes any more.
+            if (nothing_under_way || flight.failed || link.outage().is_some()) && link.is_outdated()
+            {
+                return Ended::Outdated;
             }
             if flight.failed && nothing_under_way {
                 if flight.topic_missing {

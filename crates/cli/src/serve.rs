@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 /// The setting that cannot be used, with its place.
 pub(crate) fn door(settings: &Settings, section: &str) -> Result<Arc<Door>, UsageError> {
     let key = |key: &str| format!("{section}.{key}");
+    // Read here for what is said twice; a file is read by the door, again and again.
     let token = secrets::secret(settings, &key("token"))?;
+    let token_file = settings.path(&key("token_file"));
     let opened = Door::open(DoorSettings {
         certificate_file: settings.path(&key("certificate_file")),
         key_file: settings.path(&key("key_file")),
         token: token.as_deref().map(Token::new),
+        token_file,
         users_file: settings.path(&key("users_file")),
         hosts: settings.list(&key("hosts")).to_vec(),
         allow_insecure: settings.flag(&key("allow_insecure")),

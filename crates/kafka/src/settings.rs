@@ -12,7 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as ClientError;
 
 use crate::KafkaError;
-use crate::security::{self, Sasl, Tls};
+use crate::security::{self, FileStamps, Sasl, Tls};
 
 /// How to reach the brokers.
 #[derive(Clone, Default)]
@@ -171,6 +171,15 @@ impl KafkaSettings {
         }
         security::check(self.tls.as_ref(), self.sasl.as_ref())?;
         self.config("admin client").map(drop)
+    }
+
+    /// How the files of TLS look now. A client reads them when it is made: when this is another answer than
+    /// then, and [`Self::check`] is content, it is time to make a new one.
+    #[must_use]
+    pub fn stamps(&self) -> FileStamps {
+        self.tls
+            .as_ref()
+            .map_or_else(FileStamps::default, security::stamps)
     }
 
     /// The properties that all our clients have in common, and the user's.

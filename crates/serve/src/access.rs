@@ -45,6 +45,18 @@ impl Token {
         Self(Sha256::digest(text).into())
     }
 
+    /// The one line of a file.
+    fn read(file: &Path) -> Result<Self, String> {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("{shown}: the file cannot be read: {error}"))?;
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(format!("{shown}: the token is empty")),
+            line if line.contains(['\n', '\0']) => Err(format!("{shown}: a token is one line")),
+            line => Ok(Self::new(line)),
+        }
+    }
+
     fn is(&self, text: &str) -> bool {
         self.0.ct_eq(&Self::new(text).0).into()
     }
@@ -105,9 +117,24 @@ pub(crate) enum Verdict {
 /// Who may come in: whoever knows the token, or is one of the users; everybody if there are neither.
 #[derive(Default)]
 pub(crate) struct Access {
-    token: Option<Token>,
+    token: Option<Known>,
     users: Option<Watched<Users>>,
     turn: Turn,
+}
+
+/// A token that is the same as long as the program runs, or that stands in a file.
+enum Known {
+    Fixed(Token),
+    InFile(Watched<Token>),
+}
+
+impl Known {
+    fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Fixed(token) => token.is(text),
+            Self::InFile(file) => file.get().is(text),
+        }
+    }
 }
 
 /// One argon2 at a time.
@@ -127,10 +154,22 @@ impl Access {
     pub(crate) fn new(token: Option<Token>, users_file: Option<&Path>) -> Result<Self, String> {
         let open = |file: &Path| Watched::open(vec![file.to_owned()], Users::read);
         Ok(Self {
-            token,
+            token: token.map(Known::Fixed),
             users: users_file.map(open).transpose()?,
             turn: Turn::default(),
         })
+    }
+
+    /// The same with a token that stands in a file, and is read again when that was replaced.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn with_token_file(mut self, file: Option<&Path>) -> Result<Self, String> {
+        if let Some(file) = file {
+            let read = Watched::open(vec![file.to_owned()], |files| Token::read(&files[0]));
+            self.token = Some(Known::InFile(read?));
+        }
+        Ok(self)
     }
 
     pub(crate) fn is_for_all(&self) -> bool {

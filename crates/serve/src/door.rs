@@ -19,6 +19,8 @@ pub struct DoorSettings {
     pub key_file: Option<PathBuf>,
     /// What senders must know.
     pub token: Option<Token>,
+    /// File with it, instead; read again when it was replaced.
+    pub token_file: Option<PathBuf>,
     /// File of users, a line `name:hash` each.
     pub users_file: Option<PathBuf>,
     /// Further names under which it is asked, `*.example.org` for all below one.
@@ -107,10 +109,12 @@ impl Door {
             }
         };
         let access = Access::new(settings.token, settings.users_file.as_deref());
+        let access = access.map_err(refused("users_file"))?;
+        let access = access.with_token_file(settings.token_file.as_deref());
         Ok(Self {
             tls,
             hosts: Hosts::new(&settings.hosts).map_err(refused("hosts"))?,
-            access: access.map_err(refused("users_file"))?,
+            access: access.map_err(refused("token_file"))?,
             allow_insecure: settings.allow_insecure,
         })
     }

@@ -4,15 +4,17 @@
 use crate::error::chain;
 use crate::{AgentError, PublishSettings};
 use async_trait::async_trait;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegauge_kafka::{
-    Admin, BrokerState, Delivery, KafkaError, Outgoing, Producer, ProducerOptions, SendError,
-    TopicPlan,
+    Admin, BrokerState, Delivery, FileStamps, KafkaError, KafkaSettings, Outgoing, Producer,
+    ProducerOptions, SendError, TopicPlan,
 };
 use tidegauge_wire::Encoder;
 use tokio::sync::mpsc;
 
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
+/// How often the files of TLS are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 /// A way to reach one topic.
 #[async_trait]
@@ -39,6 +41,11 @@ pub(super) trait Link: Send {
 
     /// Why no broker can be reached, if that is known.
     fn outage(&self) -> Option<String>;
+
+    /// Whether what it was made from was replaced, and another link would have it.
+    fn is_outdated(&mut self) -> bool {
+        false
+    }
 }
 
 /// What stands in the way of publishing.
@@ -90,11 +97,58 @@ pub(super) struct KafkaBroker {
     settings: PublishSettings,
     /// Made when it is first needed, and kept: it is asked again when the topic is gone.
     admin: Option<Admin>,
+    files: Files,
+}
+
+/// The files of TLS: a client reads them when it is made.
+struct Files {
+    settings: KafkaSettings,
+    /// How they looked when they were looked at last.
+    stamps: FileStamps,
+    looked: Instant,
+    /// Why those that are there now cannot be used: half of a pair that was not replaced whole, for example.
+    problem: Option<String>,
+}
+
+impl Files {
+    fn of(settings: &KafkaSettings) -> Self {
+        Self {
+            settings: settings.clone(),
+            stamps: settings.stamps(),
+            looked: Instant::now(),
+            problem: None,
+        }
+    }
+
+    /// Whether they were replaced since the last call, by others that can be used.
+    fn were_replaced(&mut self) -> bool {
+        if self.looked.elapsed() < LOOK_AT_FILES {
+            return false;
+        }
+        self.looked = Instant::now();
+        let stamps = self.settings.stamps();
+        if stamps == self.stamps {
+            return false;
+        }
+        self.stamps = stamps;
+        self.problem = self.settings.check().err().map(|error| chain(&error));
+        match &self.problem {
+            None => tracing::info!("the files of [kafka.tls] were replaced, connecting anew"),
+            Some(error) => {
+                tracing::warn!(
+                    error,
+                    "the files of [kafka.tls] were replaced, and cannot be used"
+                );
+            }
+        }
+        self.problem.is_none()
+    }
 }
 
 impl KafkaBroker {
-    pub(super) const fn new(settings: PublishSettings) -> Self {
+    pub(super) fn new(settings: PublishSettings) -> Self {
         Self {
+            files: Files::of(&settings.kafka),
             settings,
             admin: None,
         }
@@ -111,6 +165,13 @@ impl KafkaBroker {
 #[async_trait]
 impl Broker for KafkaBroker {
     async fn prepare(&mut self) -> Result<(), Trouble> {
+        if self.files.were_replaced() {
+            self.admin = None;
+        } else if let Some(problem) = &self.files.problem
+            && self.admin.is_none()
+        {
+            return Err(Trouble::Away(problem.clone()));
+        }
         let admin = match self.admin.take() {
             Some(admin) => admin,
             None => Admin::new(&self.settings.kafka)
@@ -158,6 +219,8 @@ impl Broker for KafkaBroker {
             max_in_flight_bytes: self.settings.max_in_flight_bytes as u64 * 2,
             ..ProducerOptions::default()
         };
+        // Before they are read: what is replaced in between is seen at the next look.
+        let files = Files::of(&self.settings.kafka);
         let producer = Producer::new(&self.settings.kafka, &options, sender)
             .map_err(|source| self.unusable(source))?;
         Ok(Box::new(KafkaLink {
@@ -166,6 +229,7 @@ impl Broker for KafkaBroker {
             topic: self.settings.topic.clone(),
             key: self.settings.agent.as_str().to_owned(),
             own_encoders: self.settings.own_encoders.clone(),
+            files,
         }))
     }
 }
@@ -176,6 +240,7 @@ struct KafkaLink {
     topic: String,
     key: String,
     own_encoders: Vec<&'static dyn Encoder>,
+    files: Files,
 }
 
 #[async_trait]
@@ -217,6 +282,10 @@ impl Link for KafkaLink {
             BrokerState::Down { reason } => Some(reason.clone()),
             _ => None,
         }
+    }
+
+    fn is_outdated(&mut self) -> bool {
+        self.files.were_replaced()
     }
 }
 

@@ -11,12 +11,16 @@ mod store;
 
 use crate::settings::Settings;
 use clap::{Arg, ArgMatches, Command};
+use comfy_table::ContentArrangement;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// The longest that one question may take.
 const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Texts are long, and where there is no terminal there is no width to go by.
+const WIDTH: u16 = 140;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -123,6 +127,10 @@ fn print(findings: &[Finding], matches: &ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut table = super::table();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !table.is_tty() {
+        table.set_width(WIDTH);
+    }
     table.set_header(["check", "", "what was found, and what to do"]);
     for found in findings {
         let verdict = match found.verdict {

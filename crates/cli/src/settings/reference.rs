@@ -37,7 +37,8 @@ what is in effect and where each value comes from, without secrets, as a table, 
 for editors; `config example` prints [config/example.toml](../config/example.toml), a file with every setting.
 
 On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they run, agents take up WHILE_RUNNING; other
-settings that differ are named in the log and wait for a restart. A file that cannot be used changes nothing. There is no
+settings that differ are named in the log and wait for a restart. A file that cannot be used changes nothing. Certificates, tokens and users of
+what is served are read again by themselves when their files were replaced ([more](security.md#our-own-listeners)). There is no
 `reload` command, as no file has the program's id: say `systemctl reload` where the unit has
 `ExecReload=kill -HUP $MAINPID`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
 ";

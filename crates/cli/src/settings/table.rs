@@ -86,7 +86,7 @@ const fn row(
 // What each of our servers has, in the words of all.
 const CERTIFICATE_FILE: &str = "PEM file with the certificate to show and its chain, which turns on TLS; read again when it was replaced.";
 const KEY_FILE: &str = "PEM file with its key, without a password.";
-const TOKEN_FILE: &str = "File with the token.";
+const TOKEN_FILE: &str = "File with the token, read again when it was replaced.";
 const TOKEN_COMMAND: &str = "Command, for the shell, that prints the token.";
 const USERS_FILE: &str = "File of users who come in with a password, a line `name:hash` each as `tidegauge config hash-password NAME` prints it; read again when it was replaced.";
 const HOSTS_HELP: &str = "Further names under which it is asked, beside localhost, addresses and the host's own name; `*.example.org` for all below one.";

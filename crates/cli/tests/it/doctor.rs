@@ -302,6 +302,14 @@ fn d13_each_broken_set_up_is_told_with_what_to_do() {
             "failed",
             "the broker refuses name or password",
         ),
+        // The same address by another name, which is in no certificate.
+        (
+            mtls(&ssl.replace("127.0.0.1", "127.1"), certificates),
+            vec![],
+            "security",
+            "failed",
+            "it is for another name than that in kafka.brokers",
+        ),
         (
             mtls(plaintext, certificates),
             vec![],

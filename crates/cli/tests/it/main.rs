@@ -27,6 +27,7 @@ mod secrets;
 mod security;
 mod seen_from_outside;
 mod served;
+mod settings;
 mod several_sinks;
 mod stores;
 mod telegraf;

@@ -243,3 +243,90 @@ fn d13_what_the_broker_refuses_is_told_in_log_and_healthz() {
         assert!(!said.contains("wr0ng"), "{said}");
     }
 }
+
+/// A certificate that the broker does not take is replaced while the agent runs: it connects anew, and what
+/// it kept until then is delivered.
+#[test]
+fn certificates_that_are_replaced_are_taken_up_and_nothing_is_lost() {
+    const TEST: &str = "security::certificates_that_are_replaced_are_taken_up_and_nothing_is_lost";
+    let Some(listeners) = kafka_listeners(TEST) else {
+        return;
+    };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    tidegauge_testkit::servers::write_certificates(folder.path()).unwrap();
+    let (good, ours) = (&listeners.certificates, folder.path());
+    fs::copy(good.join("ca.pem"), ours.join("ca.pem")).unwrap();
+    let configuration = Configuration::new(&mtls(&listeners.ssl, ours));
+    let topic = random_topic("replaced");
+    let mut agent = agent(&configuration, &topic, &[]);
+    eventually(TOLD_WITHIN, "the certificate is refused", || {
+        agent
+            .output()
+            .contains("kafka.tls.certificate_file")
+            .then_some(())
+    });
+    // Half of a pair changes nothing; `expired.key` is that of another certificate.
+    fs::copy(ours.join("expired.key"), ours.join("client.key")).unwrap();
+    eventually(TOLD_WITHIN, "the half is told", || {
+        agent
+            .output()
+            .contains("does not fit the certificate")
+            .then_some(())
+    });
+    for file in ["client.pem", "client.key"] {
+        let beside = ours.join("new");
+        fs::copy(good.join(file), &beside).unwrap();
+        fs::rename(&beside, ours.join(file)).unwrap();
+    }
+    let file = configuration.file();
+    let arguments = [
+        "sink", "--config", &file, "--topic", &topic, "--group", &topic,
+    ];
+    let sink = Program::start(&[&arguments[..], &["--store", &database.url]].concat());
+    let rows = || number(&database, "select count(*) from load").filter(|rows| *rows >= 4);
+    eventually(PATIENCE, "rows arrive", rows);
+    assert!(agent.is_running());
+    let said = agent.terminate() + &sink.terminate();
+    assert!(
+        said.contains("the files of [kafka.tls] were replaced, connecting anew"),
+        "{said}"
+    );
+    let lost = "select sum(missing_batches + dropped_batches)::bigint from ledger";
+    assert_eq!(number(&database, lost), Some(0));
+}
+
+/// The authority that Kafka's brokers are trusted by is none for checks: the broker's own TLS port, whose
+/// certificate it signed, is not trusted by one.
+#[test]
+fn what_is_said_for_kafka_changes_nothing_for_checks() {
+    const TEST: &str = "security::what_is_said_for_kafka_changes_nothing_for_checks";
+    let Some(listeners) = kafka_listeners(TEST) else {
+        return;
+    };
+    let Some(database) = postgres_database(TEST) else {
+        return;
+    };
+    let configuration = Configuration::new(&mtls(&listeners.ssl, &listeners.certificates));
+    let topic = random_topic("trust");
+    let check = format!("https://{}/", listeners.ssl);
+    let agent = agent(&configuration, &topic, &["--check", &check]);
+    let file = configuration.file();
+    let arguments = [
+        "sink", "--config", &file, "--topic", &topic, "--group", &topic,
+    ];
+    let sink = Program::start(&[&arguments[..], &["--store", &database.url]].concat());
+    let reasons =
+        "select count(*) from http_check where not up and reason = 'certificate_untrusted'";
+    eventually(
+        PATIENCE,
+        "Kafka delivers that the check does not trust",
+        || number(&database, reasons).filter(|rows| *rows >= 1),
+    );
+    let others = "select count(*) from http_check where reason <> 'certificate_untrusted'";
+    assert_eq!(number(&database, others), Some(0));
+    agent.terminate();
+    sink.terminate();
+}

@@ -80,6 +80,38 @@ async fn token_and_password_come_in_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_file_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first\n").expect("written");
+    let server = Server::start(DoorSettings {
+        token_file: Some(file.clone()),
+        ..DoorSettings::default()
+    })
+    .await;
+    let ask = async |token: &str| {
+        let header = format!("authorization: Bearer {token}\r\n");
+        let request = request("GET /page", &header);
+        status(&raw(server.address, request.as_bytes()).await)
+    };
+    assert_eq!((ask("first").await, ask("second").await), (200, 401));
+    std::fs::write(&file, "second\n").expect("written");
+    eventually_async(DEADLINE, "the new token comes in", || async {
+        (ask("second").await == 200).then_some(())
+    })
+    .await;
+    assert_eq!(ask("first").await, 401);
+    std::fs::write(&file, "").expect("written");
+    let written = Instant::now();
+    eventually_async(DEADLINE, "the file was looked at", || async {
+        assert_eq!((ask("second").await, ask("").await), (200, 401));
+        (written.elapsed() > SEEN_AFTER).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn names_of_others_are_not_answered() {
     let server = Server::start(DoorSettings {
         hosts: vec!["metrics.example.org".to_owned()],

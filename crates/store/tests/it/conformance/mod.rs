@@ -178,6 +178,7 @@ macro_rules! conformance {
             buckets_sum_up_a_range,
             unknown_names_are_the_callers_fault,
             the_summary_counts,
+            the_condition_tells_version_clock_and_schema,
         ] }
         conformance! { $subject, retention: [
             old_rows_go_and_young_ones_stay,

@@ -4,7 +4,7 @@ use super::Subject;
 use super::building::{
     ALL_TIMES_US, BEGIN_US, TestPoint, Writer, agent_host, dead_letter, moved, point,
 };
-use tidegauge_model::{Kind, Reason, Value, ValueType, catalog};
+use tidegauge_model::{Clock, Kind, Reason, SystemClock, Value, ValueType, catalog};
 use tidegauge_store::{
     Bucket, BucketsRequest, ErrorClass, RowsRequest, SeriesFilter, SeriesId, StoreSummary,
 };
@@ -265,4 +265,37 @@ pub(crate) async fn the_summary_counts(subject: &impl Subject) {
     };
     assert_eq!(summary, expected);
     assert!(summary.bytes > 0);
+}
+
+pub(crate) async fn the_condition_tells_version_clock_and_schema(subject: &impl Subject) {
+    let mut writer = Writer::open(subject).await;
+    let points = [point("load", 0).field("load1", 1.0)];
+    let step = writer.step(vec![moved(0..1)], &points).await;
+    writer.store.apply(&step).await.expect("applied");
+    let before_us = SystemClock.now_us();
+    let condition = subject.reader().condition().await.expect("an answer");
+    let (name, number) = condition
+        .version
+        .split_once(' ')
+        .expect("a name and a number");
+    assert!(
+        ["PostgreSQL", "MariaDB", "MySQL", "SQLite"].contains(&name),
+        "{name}"
+    );
+    assert!(
+        number.starts_with(|first: char| first.is_ascii_digit()),
+        "{number}"
+    );
+    if let Some(clock_us) = condition.clock_us {
+        let apart = clock_us.abs_diff(before_us);
+        assert!(apart < 60_000_000, "it is a clock of this machine: {apart}");
+    }
+    assert!(condition.schema > 0);
+    assert_eq!(condition.schema, condition.schema_needed);
+    assert!(!condition.is_read_only && condition.may_create);
+    assert_eq!(
+        condition.missing_rights.unwrap_or_default(),
+        Vec::<String>::new()
+    );
+    assert_eq!(condition.standbys, []);
 }
