@@ -5,7 +5,7 @@
 //! a row as the settings ask for. The point also says when the first of them was.
 
 use crate::probes::{CheckReason, CheckResult, CheckSettings};
-use tidegauge_model::{Point, Tags, name};
+use tidegauge_model::{Point, Tags, Value, name};
 
 /// The state of one target.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl CheckState {
     }
 
     /// The points of a result: its own, and that of the state if it changed. `decides` is false for an
-    /// attempt that is followed by another one, which does not count.
+    /// attempt that is followed by another one, which does not count: its point says so.
     #[must_use]
     pub fn points(&mut self, result: CheckResult, decides: bool) -> (Point, Option<Point>) {
         let up = result.is_up();
@@ -54,7 +54,11 @@ impl CheckState {
             );
             change.point(about, up, result.time_us)
         });
-        (result.into_point(), change)
+        let mut point = result.into_point();
+        if !decides {
+            point.set(name!("repeated"), Value::Bool(true));
+        }
+        (point, change)
     }
 
     /// Takes one check into account; the change, if it makes one.
@@ -124,7 +128,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegauge_model::Value;
+    use crate::probes::Finding;
 
     fn state(confirm: u32, recover: u32) -> CheckState {
         let settings = CheckSettings::new("http://localhost/").expect("a URL");
@@ -152,6 +156,23 @@ mod tests {
                 assert_eq!(changed, check.is_uppercase(), "{checks} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn an_attempt_that_is_repeated_says_so_and_changes_nothing() {
+        let mut state = state(1, 1);
+        let result = |reason| CheckResult {
+            measurement: name!("http_check"),
+            target: "shop".to_owned(),
+            labels: Tags::new(),
+            time_us: 1,
+            finding: Finding::new(reason, None, Vec::new()),
+        };
+        let (point, change) = state.points(result(CheckReason::Deadline), false);
+        assert_eq!(point.value("repeated"), Some(&Value::Bool(true)));
+        assert!(change.is_none());
+        let (point, change) = state.points(result(CheckReason::Deadline), true);
+        assert!(point.value("repeated").is_none() && change.is_some());
     }
 
     #[test]

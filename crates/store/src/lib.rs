@@ -5,6 +5,7 @@
 
 mod account;
 mod catalog;
+mod checks;
 mod condition;
 mod contract;
 mod error;

@@ -25,7 +25,7 @@ fn every_outcome_has_its_reason() {
         check(
             "ok",
             &format!("http://{server}/ok"),
-            "body_regexp = \"foobar\"",
+            "body_regexp = \"^foobar here\"",
         ),
         check("plain", &format!("http://{server}/ok"), ""),
         check(
@@ -49,6 +49,8 @@ fn every_outcome_has_its_reason() {
         &topic,
         "--interval",
         "1s",
+        "--label",
+        "location=here",
         "--state-dir",
         text(state.path()),
     ]);
@@ -62,8 +64,43 @@ fn every_outcome_has_its_reason() {
             .ok()
             .filter(|rows| rows.len() == checks.len())
     });
+    // The views tell the same: 404 and 500 are as down as what does not answer.
+    let up = |target: &str| ["ok", "plain"].contains(&target);
+    let sql = "select target, sum(checks) > 1, bool_and(failed = 0), bool_and(failed = checks), \
+               bool_and(location = 'here' and probe = 'http') from uptime group by target";
+    let days = eventually(PATIENCE, "each was checked twice", || {
+        let rows = database.query(sql).ok()?;
+        let twice = |row: &Vec<Option<String>>| row[1].as_deref() == Some("t");
+        (rows.len() == checks.len() && rows.iter().all(twice)).then_some(rows)
+    });
+    for row in &days {
+        let target = row[0].as_deref().unwrap();
+        let (good, bad) = if up(target) { ("t", "f") } else { ("f", "t") };
+        let told: Vec<&str> = row[2..].iter().flatten().map(String::as_str).collect();
+        assert_eq!(told, [good, bad, "t"], "{target}");
+    }
+    let sql = "select target, reason, to_time is null and duration_seconds > 0 and location = 'here' \
+               from outages order by target";
+    let outages = eventually(PATIENCE, "all that is down has an outage", || {
+        let rows = database.query(sql).ok()?;
+        (rows.len() == 5).then_some(rows)
+    });
     agent.terminate();
     sink.terminate();
+    let outages: Vec<Vec<&str>> = outages
+        .iter()
+        .map(|row| row.iter().flatten().map(String::as_str).collect())
+        .collect();
+    assert_eq!(
+        outages,
+        [
+            ["broken", "status", "t"],
+            ["closed", "connect_refused", "t"],
+            ["hang", "deadline", "t"],
+            ["mismatch", "body_mismatch", "t"],
+            ["missing", "status", "t"],
+        ]
+    );
 
     let found: BTreeMap<&str, Vec<&str>> = rows
         .iter()

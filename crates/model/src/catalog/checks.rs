@@ -2,7 +2,7 @@
 //! connect has no `tls_seconds`.
 
 use super::probes::{
-    CERTIFICATE_EXPIRES, CONNECT, DETAIL, REASON, RESOLVE, START_DELAY, TAGS, TOTAL, UP,
+    CERTIFICATE_EXPIRES, CONNECT, DETAIL, REASON, REPEATED, RESOLVE, START_DELAY, TAGS, TOTAL, UP,
 };
 use super::{Kind, MeasurementEntry, gauge, tag, text, truth};
 
@@ -35,6 +35,7 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
             gauge("transfer_seconds", "seconds", "Reading the body."),
             TOTAL,
             START_DELAY,
+            REPEATED,
             gauge("body_bytes", "bytes", "Bytes of the body that were read."),
             truth(
                 "body_matched",

@@ -50,6 +50,10 @@ pub(super) const START_DELAY: FieldEntry = gauge(
     "seconds",
     "How late the check began; absent for a further attempt.",
 );
+pub(super) const REPEATED: FieldEntry = truth(
+    "repeated",
+    "Present when the attempt failed and another one follows at once: together they are one check.",
+);
 const ADDRESS: FieldEntry = text("address", "The address that was asked, with its port.");
 pub(super) const CERTIFICATE_EXPIRES: FieldEntry = gauge(
     "certificate_expires_seconds",
@@ -81,6 +85,7 @@ const TCP: MeasurementEntry = MeasurementEntry {
         ),
         TOTAL,
         START_DELAY,
+        REPEATED,
         ADDRESS,
         CERTIFICATE_EXPIRES,
     ],
@@ -100,6 +105,7 @@ const TLS_CHECK: MeasurementEntry = MeasurementEntry {
         TLS,
         TOTAL,
         START_DELAY,
+        REPEATED,
         ADDRESS,
         text("tls_version", "The version that was agreed on."),
         text("cipher", "The cipher suite that was agreed on."),
@@ -146,6 +152,7 @@ const DNS: MeasurementEntry = MeasurementEntry {
         ANSWER,
         TOTAL,
         START_DELAY,
+        REPEATED,
         ADDRESS,
         text("rcode", "The code of the answer: `NOERROR`, `NXDOMAIN`, …"),
         number("answers", "Records in the answer."),
@@ -183,6 +190,7 @@ const ICMP: MeasurementEntry = MeasurementEntry {
         RESOLVE,
         TOTAL,
         START_DELAY,
+        REPEATED,
         ADDRESS,
         number("packets_sent", "Requests that were sent."),
         number("packets_received", "Requests that were answered."),
@@ -213,6 +221,7 @@ const GRPC: MeasurementEntry = MeasurementEntry {
         ANSWER,
         TOTAL,
         START_DELAY,
+        REPEATED,
         ADDRESS,
         number("grpc_status", "The status of the call; 0 is success."),
         text(

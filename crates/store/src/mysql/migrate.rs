@@ -63,6 +63,10 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
         "losses",
         include_str!("../../migrations/mysql/V15__losses.sql"),
     ),
+    (
+        "tidegauge_view",
+        include_str!("../../migrations/mysql/V16__tidegauge_view.sql"),
+    ),
 ];
 
 /// The column is there already: the migration was made, but not noted.

@@ -18,6 +18,7 @@
 mod account;
 mod apply;
 mod bookkeeping;
+mod check_views;
 mod condition;
 mod connect;
 mod dead_letters;
@@ -126,8 +127,16 @@ impl MysqlStore {
 #[async_trait::async_trait]
 impl Store for MysqlStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
-        self.call(async |session| migrate::migrate(session).await)
-            .await
+        self.a_view_lacks |= self
+            .call(async |session| {
+                migrate::migrate(session).await?;
+                match session.manages_schema {
+                    true => check_views::refresh(session).await,
+                    false => Ok(false),
+                }
+            })
+            .await?;
+        Ok(())
     }
 
     async fn positions(

@@ -8,8 +8,9 @@ use super::connect::{Session, value};
 use super::errors;
 use super::migrate::{begin_schema_change, end_schema_change};
 use super::values::{data_table, quoted, text, texts};
-use super::view;
+use super::{check_views, view};
 use crate::catalog::kind_of_field;
+use crate::checks::concerns_checks;
 use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) async fn ensure(
 ) -> Result<bool, StoreError> {
     let names: Vec<&str> = needs.keys().copied().collect();
     let mut stored = load(session, &names).await?;
-    let mut a_view_lacks = false;
+    let (mut a_view_lacks, mut checks_came) = (false, false);
     for (&name, &need) in needs {
         if Name::check(name).is_err() {
             catalog.learn_measurement(name.to_owned(), Err(Reason::BadName));
@@ -64,7 +65,10 @@ pub(super) async fn ensure(
         let known = match stored.remove(name) {
             Some(known) if suffices(&known, need, limits) => Some(known),
             known if !session.manages_schema => adopt(session, name, need, known).await?,
-            _ => make(session, name, need, limits).await?,
+            _ => {
+                checks_came |= concerns_checks(name);
+                make(session, name, need, limits).await?
+            }
         };
         let Some(known) = known else {
             let reason = match session.manages_schema {
@@ -95,6 +99,9 @@ pub(super) async fn ensure(
             refused,
         };
         catalog.learn_measurement(name.to_owned(), Ok(Arc::new(measurement)));
+    }
+    if checks_came {
+        a_view_lacks |= check_views::refresh(session).await?;
     }
     Ok(a_view_lacks)
 }
@@ -470,5 +477,6 @@ pub(super) async fn refresh_views(session: &mut Session) -> Result<bool, StoreEr
         a_view_lacks |= refresh_view(session, name).await?.view_is_stale();
     }
     end_schema_change(session, doing).await?;
+    a_view_lacks |= check_views::refresh(session).await?;
     Ok(a_view_lacks)
 }

@@ -5,7 +5,7 @@
 use super::migrate::{HISTORY, MIGRATIONS, checksum};
 use super::schema::sql_type;
 use super::values::{data_table, quoted};
-use super::view;
+use super::{check_views, view};
 use std::fmt::Write as _;
 use tidegauge_model::catalog::{self, MeasurementEntry};
 
@@ -37,6 +37,7 @@ pub fn schema_sql() -> String {
     for entry in catalog::measurements() {
         sql.push_str(&measurement(entry));
     }
+    sql.push_str(&check_views::schema_sql(literal));
     sql
 }
 

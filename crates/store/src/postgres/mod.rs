@@ -17,6 +17,7 @@ mod account;
 mod ahead;
 mod apply;
 mod bookkeeping;
+mod check_views;
 mod condition;
 mod connect;
 mod copy;
@@ -251,7 +252,15 @@ impl Store for PostgresStore {
     async fn migrate(&mut self) -> Result<(), StoreError> {
         let mut session = self.session().await?;
         pooler::refuse_transaction_mode(&session, &self.link).await?;
-        migrate::migrate(&mut session).await
+        let manages_schema = session.manages_schema;
+        migrate::migrate(&mut session).await?;
+        match manages_schema {
+            true => {
+                self.call(async |session| check_views::refresh(session).await)
+                    .await
+            }
+            false => Ok(()),
+        }
     }
 
     async fn positions(

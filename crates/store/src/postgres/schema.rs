@@ -9,8 +9,9 @@ use super::errors;
 use super::migrate::{begin_schema_change, commit_schema_change};
 use super::values::{data_table, quoted};
 use super::view;
-use super::{partitions, settle};
+use super::{check_views, partitions, settle};
 use crate::catalog::kind_of_field;
+use crate::checks::concerns_checks;
 use crate::{Catalog, FieldColumn, Measurement, MeasurementNeed, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub(super) async fn ensure(
         create(session, &new, &catalog.limits).await?;
         stored = load(session, &names).await?;
     }
+    let mut checks_came = new.keys().any(|name| concerns_checks(name));
     for (&name, &need) in needs {
         if let Some(reason) = refused_name(name) {
             catalog.learn_measurement(name.to_owned(), Err(reason));
@@ -67,7 +69,10 @@ pub(super) async fn ensure(
         let known = match stored.remove(name) {
             Some(known) if suffices(&known, need, limits) => Some(known),
             known if !session.manages_schema => adopt(session, name, need, known).await?,
-            Some(_) => Some(extend(session, name, need, limits).await?),
+            Some(_) => {
+                checks_came |= concerns_checks(name);
+                Some(extend(session, name, need, limits).await?)
+            }
             None => None,
         };
         let Some(known) = known else {
@@ -99,7 +104,10 @@ pub(super) async fn ensure(
         };
         catalog.learn_measurement(name.to_owned(), Ok(Arc::new(measurement)));
     }
-    Ok(())
+    match checks_came && session.manages_schema {
+        true => check_views::refresh(session).await,
+        false => Ok(()),
+    }
 }
 
 /// Why no measurement can have this name.
@@ -453,5 +461,5 @@ pub(super) async fn refresh_views(session: &mut Session) -> Result<(), StoreErro
             refresh_view(session, &name).await?;
         }
     }
-    Ok(())
+    check_views::refresh(session).await
 }

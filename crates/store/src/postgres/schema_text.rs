@@ -5,7 +5,7 @@
 use super::migrate::{self, HISTORY};
 use super::schema::sql_type;
 use super::values::{data_table, literal, quoted};
-use super::view;
+use super::{check_views, view};
 use std::fmt::Write as _;
 use tidegauge_model::catalog::{self, MeasurementEntry};
 
@@ -49,6 +49,7 @@ select version, name, to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:
     for entry in catalog::measurements() {
         sql.push_str(&measurement(entry));
     }
+    sql.push_str(&check_views::schema_sql());
     sql.push_str("\ncommit;\n");
     sql
 }

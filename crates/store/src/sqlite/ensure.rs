@@ -2,8 +2,10 @@
 //! (D14): one transaction of its own, what exists is left as it is.
 
 use super::bookkeeping::{parsed, signed};
+use super::check_views;
 use super::tables::{self, NOW_US};
 use crate::catalog::kind_of_field;
+use crate::checks::concerns_checks;
 use crate::{
     Catalog, FieldColumn, HostId, HostKey, KnownHost, Measurement, MeasurementNeed, Requirements,
     SeriesId, SeriesNeed, SeriesSlot,
@@ -153,6 +155,9 @@ fn ensure_measurement(
     if request.manages_schema && (is_new || fields_are_new || tags_are_new) {
         transaction.execute_batch(&tables::create_view(&measurement))?;
         tracing::debug!(measurement = name, "made the view anew");
+        if concerns_checks(name) {
+            check_views::refresh(transaction)?;
+        }
     }
     Ok(Ok(Arc::new(measurement)))
 }

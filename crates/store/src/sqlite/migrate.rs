@@ -5,6 +5,7 @@
 //! once one waits and then finds nothing to do; refinery's SQLite driver cannot do so, since it
 //! begins transactions of its own.
 
+use super::check_views;
 use super::connection::{File, mark, schema_version};
 use super::tables::NOW_US;
 use crate::error::name_is_kept;
@@ -22,6 +23,10 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     (
         "losses",
         include_str!("../../migrations/sqlite/V2__losses.sql"),
+    ),
+    (
+        "views_of_checks",
+        include_str!("../../migrations/sqlite/V3__views_of_checks.sql"),
     ),
 ];
 
@@ -88,6 +93,7 @@ fn bring_up_to_date(
         mark(transaction, version)?;
         tracing::info!(version, name, "brought the schema up to date");
     }
+    check_views::refresh(transaction)?;
     Ok(None)
 }
 

@@ -20,6 +20,7 @@
 mod account;
 mod apply;
 mod bookkeeping;
+mod check_views;
 mod connection;
 mod dead_letters;
 mod ensure;

@@ -2,6 +2,7 @@
 //!
 //! What is made here is what `migrate` and `ensure` make by themselves.
 
+use super::check_views;
 use super::connection::APPLICATION_ID;
 use super::migrate::{HISTORY, MIGRATIONS, checksum, latest_version};
 use super::tables::{self, NOW_US};
@@ -34,6 +35,7 @@ pub fn schema_sql() -> String {
     for (id, entry) in (1..).zip(catalog::measurements()) {
         sql.push_str(&measurement(id, entry));
     }
+    sql.push_str(&check_views::schema_sql(literal));
     sql.push_str("\ncommit;\n");
     sql
 }

@@ -199,6 +199,10 @@ impl<const LOADED_FROM: usize> Subject for Scratch<LOADED_FROM> {
         self.query(sql);
     }
 
+    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.query(sql)
+    }
+
     fn poison_sql(&self, measurement: &str, field: &str, number: f64) -> String {
         format!("alter table `m_{measurement}` add constraint poison check (`{field}` <> {number})")
     }
@@ -215,7 +219,8 @@ impl<const LOADED_FROM: usize> Subject for Scratch<LOADED_FROM> {
 
     fn first_schema_sql(&self) -> Vec<String> {
         let statements = [
-            "drop view losses, freshness",
+            "drop view losses, freshness, uptime, outages, certificates",
+            "drop table tidegauge_view",
             "drop table gap, dead_letter_removed",
             "alter table ledger drop column last_sequence",
             "alter table host drop column last_time",

@@ -42,6 +42,27 @@ impl Subject for SqliteFile {
         self.connection().execute_batch(sql).expect("executed");
     }
 
+    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(sql).expect("a query");
+        let columns = statement.column_count();
+        let value = |row: &rusqlite::Row<'_>, column| -> rusqlite::Result<Option<String>> {
+            Ok(match row.get(column)? {
+                rusqlite::types::Value::Null => None,
+                rusqlite::types::Value::Integer(number) => Some(number.to_string()),
+                rusqlite::types::Value::Real(number) => Some(number.to_string()),
+                rusqlite::types::Value::Text(text) => Some(text),
+                rusqlite::types::Value::Blob(bytes) => Some(format!("{bytes:?}")),
+            })
+        };
+        let rows = statement
+            .query_map([], |row| {
+                (0..columns).map(|column| value(row, column)).collect()
+            })
+            .expect("rows");
+        rows.collect::<rusqlite::Result<_>>().expect("rows")
+    }
+
     fn poison_sql(&self, measurement: &str, field: &str, number: f64) -> String {
         format!(
             "create trigger poison before insert on \"m_{measurement}\"
@@ -60,7 +81,8 @@ impl Subject for SqliteFile {
 
     fn first_schema_sql(&self) -> Vec<String> {
         vec![
-            "drop view losses; drop view freshness; drop table gap; drop table dead_letter_removed;
+            "drop view losses; drop view freshness; drop view uptime; drop view outages;
+             drop view certificates; drop table tidegauge_view; drop table gap; drop table dead_letter_removed;
              drop index dead_letter_message;
              alter table ledger drop column last_sequence; alter table host drop column last_time;
              alter table position drop column left_out_values; drop table tidegauge_migration;

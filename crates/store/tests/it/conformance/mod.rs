@@ -7,6 +7,7 @@
 pub(crate) mod account;
 pub(crate) mod ahead;
 pub(crate) mod building;
+pub(crate) mod checks;
 pub(crate) mod dead_letters;
 pub(crate) mod faults;
 pub(crate) mod gaps;
@@ -37,6 +38,9 @@ pub(crate) trait Subject: Send + Sync + Sized {
 
     /// Runs SQL beside the store, on a connection of its own.
     async fn execute(&self, sql: &str);
+
+    /// The rows of a query on such a connection, each value as text.
+    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>>;
 
     /// SQL that makes the database refuse rows of `measurement` with this number in `field`.
     fn poison_sql(&self, measurement: &str, field: &str, number: f64) -> String;
@@ -110,6 +114,12 @@ macro_rules! conformance {
             freshness_is_told_per_host,
             hosts_without_an_agent_are_fresh_too,
             progress_is_told_per_partition,
+        ] }
+        conformance! { $subject, checks: [
+            without_checks_the_views_are_empty,
+            uptime_and_outages_are_those_worked_out_by_hand,
+            certificates_that_end_soonest_come_first,
+            checks_that_come_later_are_taken_in,
         ] }
         conformance! { $subject, faults: [
             a_connection_lost_before_commit_writes_nothing,

@@ -56,11 +56,15 @@ pub(crate) async fn a_store_of_version_one_is_brought_up_to_date(subject: &impl 
         point("load", 0).field("load1", 1.0),
         point("load", 1).field("load1", 2.0),
     ];
-    writer.commit(0..1, &points[..1]).await;
+    let check = point("http_check", 0).tag("target", "shop");
+    let before = [points[0].clone(), check.field("up", true)];
+    writer.commit(0..1, &before).await;
     drop(writer);
     take_back_to_version_one(subject).await;
     subject.reader().losses().await.expect_err("no such view");
     let mut writer = Writer::open(subject).await;
+    let checks = subject.rows("select checks from uptime").await;
+    assert_eq!(checks, [[Some("1".to_owned())]]);
     writer.commit(1..2, &points[1..]).await;
     assert_eq!(subject.reader().losses().await.expect("losses"), []);
     assert_eq!(stored(&subject.reader(), "load").await, as_rows(&points));

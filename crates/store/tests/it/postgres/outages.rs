@@ -128,6 +128,10 @@ impl Subject for OtherUrl {
 
     async fn execute(&self, _: &str) {}
 
+    async fn rows(&self, _: &str) -> Vec<Vec<Option<String>>> {
+        Vec::new()
+    }
+
     fn poison_sql(&self, _: &str, _: &str, _: f64) -> String {
         String::new()
     }

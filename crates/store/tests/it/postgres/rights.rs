@@ -9,6 +9,41 @@ use tidegauge_model::{Limits, Reason};
 use tidegauge_store::{Catalog, ErrorClass, OpenOptions, StoreError, open_store, schema_sql};
 use tidegauge_testkit as testkit;
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_only_read_sees_the_views_of_checks_that_come_later() {
+    let Some(database) = PostgresDatabase::start("reading-role").await else {
+        return;
+    };
+    let mut writer = Writer::open(&database).await;
+    let role = format!("tidegauge_test_{}", testkit::random_hex(8));
+    database.query(&format!(
+        "create role {role} login; grant usage on schema public to {role};
+         grant select on all tables in schema public to {role}"
+    ));
+    let (_, rest) = database.database.url.split_once('@').expect("a user");
+    let reading = format!("postgres://{role}@{rest}");
+    let count = |view: &str| {
+        let sql = format!("select count(*) from {view}");
+        testkit::postgres_query(&reading, &sql).expect("the role may read it")
+    };
+    // The views are replaced, not dropped: the right to read them stays.
+    let check = point("http_check", 0).tag("target", "shop");
+    let check = check
+        .field("up", true)
+        .field("certificate_expires_seconds", 9.0);
+    writer.commit(0..1, &[check]).await;
+    assert_eq!(count("uptime"), [[Some("1".to_owned())]]);
+    for view in ["outages", "certificates"] {
+        assert_eq!(count(view).len(), 1);
+    }
+    let server = database
+        .database
+        .url
+        .replace(&database.database.name, "postgres");
+    drop((writer, database));
+    testkit::postgres_query(&server, &format!("drop role {role}")).expect("dropped");
+}
+
 fn assert_waits(error: &StoreError, says: &str) {
     assert_eq!(error.class(), ErrorClass::Outage, "{}", chain(error));
     assert!(chain(error).contains(says), "{}", chain(error));
