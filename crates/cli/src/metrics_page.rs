@@ -8,7 +8,8 @@ const HEAD: &str = "<!-- Made from the tables of numbers; rewrite it by `UPDATE_
 # Numbers in /metrics
 
 `--listen ADDRESS` serves two pages: `/metrics` in Prometheus' text format, and `/healthz`, which answers 200, or 503 with
-the reason in words. Counters begin at 0 with the program.
+the reason in words. Counters begin at 0 with the program. Where `[web]` has a token or users, `/metrics` is for them, and the reason too;
+whether all is well is told to everybody ([security.md](security.md#our-own-listeners)).
 
 A sink is not healthy while the database is away, while no broker can be reached, and when something has waited for
 longer than `sink.unhealthy_after` without a commit. Gaps that were recorded (`sink.on_lost_messages`) are told there too.
