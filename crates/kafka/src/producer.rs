@@ -15,11 +15,11 @@
 //!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -36,10 +36,15 @@ use crate::security::{self, Sasl};
 use crate::settings::{check_topic_name, of_config};
 use crate::{BrokerState, KafkaError, KafkaSettings, SendError};
 
-/// Longest sleep of the polling thread; deliveries wake it at once. `poll` waits whole milliseconds and
-/// spins through the rest of its time, so the little beyond them is what its call takes: then no time
-/// is left when the wait is over.
-const POLL: Duration = Duration::from_micros(500_050);
+/// How long the polling thread waits for deliveries at a time; they wake it at once.
+const POLL: Duration = Duration::from_millis(500);
+/// How long it rests while nothing is on its way; a message wakes it.
+const REST: Duration = Duration::from_secs(5);
+/// How long it looks for errors between two rests.
+const GLANCE: Duration = Duration::from_millis(1);
+/// What the call of `poll` itself takes, and more. `poll` waits whole milliseconds and spins through
+/// the rest of its time: with so little beyond them, no time is left when the wait is over.
+const POLL_CALL: Duration = Duration::from_micros(50);
 /// How long dropping a producer may take; afterwards its threads are left behind.
 const DROP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -99,6 +104,11 @@ struct Context {
     sasl: Option<Sasl>,
     /// The brokers gave no number for an idempotent producer, which takes the right to write somewhere.
     may_not_send: AtomicBool,
+    /// When the call of `poll` ends that is under way.
+    poll_ends: Mutex<Instant>,
+    /// Wakes the polling thread from its rest.
+    work: Condvar,
+    stop: AtomicBool,
 }
 
 impl Context {
@@ -107,6 +117,54 @@ impl Context {
             tracing::debug!("a delivery came after its receiver had gone");
         }
     }
+
+    /// The work of the polling thread.
+    fn poll_until_stopped(client: &BaseProducer<Self>) {
+        let context = client.context();
+        while !context.stop.load(Ordering::Acquire) {
+            let wait = if context.is_idle() { GLANCE } else { POLL };
+            let timeout = wait + POLL_CALL;
+            *context.poll_ends() = Instant::now() + timeout;
+            client.poll(timeout);
+            context.rest();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits while there is nothing to do.
+    fn rest(&self) {
+        let nothing_to_do = |_: &mut Instant| self.is_idle() && !self.stop.load(Ordering::Acquire);
+        let rested = self
+            .work
+            .wait_timeout_while(self.poll_ends(), REST, nothing_to_do);
+        drop(rested);
+    }
+
+    /// Ends a rest, after what it waits for has changed.
+    fn wake(&self) {
+        drop(self.poll_ends());
+        self.work.notify_one();
+    }
+
+    fn poll_ends(&self) -> MutexGuard<'_, Instant> {
+        self.poll_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until `poll` has whole milliseconds left, which it would spin through at its end.
+    fn sleep_instead_of_spinning(&self) {
+        let left = self.poll_ends().saturating_duration_since(Instant::now());
+        std::thread::sleep(beyond_milliseconds(left.saturating_sub(POLL_CALL)));
+    }
+}
+
+/// The part of a time that is less than a millisecond.
+fn beyond_milliseconds(time: Duration) -> Duration {
+    Duration::from_nanos(u64::from(time.subsec_nanos() % 1_000_000))
 }
 
 impl ClientContext for Context {
@@ -144,18 +202,21 @@ impl ProducerContext for Context {
                 Err(failed)
             }
         };
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let others = self.in_flight.fetch_sub(1, Ordering::AcqRel) > 1;
         self.deliver(Delivery {
             token: *token,
             result,
         });
+        // Nobody waits for another one.
+        if !others {
+            self.sleep_instead_of_spinning();
+        }
     }
 }
 
 /// Queues messages for librdkafka and reports each one's fate.
 pub struct Producer {
     client: Option<Arc<BaseProducer<Context>>>,
-    stop: Arc<AtomicBool>,
     poller: Option<JoinHandle<()>>,
 }
 
@@ -200,20 +261,19 @@ impl Producer {
             in_flight: AtomicUsize::new(0),
             sasl: settings.sasl.clone(),
             may_not_send: AtomicBool::new(false),
+            poll_ends: Mutex::new(Instant::now()),
+            work: Condvar::new(),
+            stop: AtomicBool::new(false),
         };
         let client = BaseProducer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
         let client = Arc::new(client);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (polled, stopped) = (Arc::clone(&client), Arc::clone(&stop));
+        let polled = Arc::clone(&client);
         let poller = spawn("kafka-deliver", move || {
-            while !stopped.load(Ordering::Acquire) {
-                polled.poll(POLL);
-            }
+            Context::poll_until_stopped(&polled)
         })?;
         Ok(Self {
             client: Some(client),
-            stop,
             poller: Some(poller),
         })
     }
@@ -250,11 +310,13 @@ impl Producer {
             .headers(native);
         let context = self.client().context();
         // Before it is sent, as its delivery may be reported before `send` returns.
-        context.in_flight.fetch_add(1, Ordering::Relaxed);
+        if context.in_flight.fetch_add(1, Ordering::AcqRel) == 0 {
+            context.wake();
+        }
         let Err((error, _)) = self.client().send(record) else {
             return Ok(());
         };
-        context.in_flight.fetch_sub(1, Ordering::Relaxed);
+        context.in_flight.fetch_sub(1, Ordering::AcqRel);
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Err(SendError::Full),
             Some(Code::Fatal) if context.may_not_send.load(Ordering::Relaxed) => {
@@ -316,7 +378,9 @@ impl Drop for Producer {
     /// Throws away what is queued (the owner's spool has it) and stops the client, within two seconds:
     /// librdkafka may wait for its threads, so this happens on a thread of its own.
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        let context = self.client().context();
+        context.stop.store(true, Ordering::Release);
+        context.wake();
         let (client, poller) = (self.client.take(), self.poller.take());
         let (done, finished) = std_mpsc::channel::<()>();
         let closer = spawn("kafka-close", move || {

@@ -12,7 +12,6 @@ fn points_of(name: &str) -> Vec<Point> {
     collector
         .collect(&SystemClock, &mut points)
         .expect("collects");
-    std::thread::sleep(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL);
     points.clear();
     collector
         .collect(&SystemClock, &mut points)
