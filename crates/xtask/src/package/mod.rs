@@ -11,6 +11,7 @@ mod machine;
 #[cfg(test)]
 mod manifests;
 mod rehearsal;
+mod small;
 mod tarball;
 #[cfg(test)]
 mod units;
@@ -31,16 +32,29 @@ const PACKAGE: &str = "tidegauge-cli";
 const SUMS: &str = "SHA256SUMS";
 
 pub(crate) fn shape(command: clap::Command) -> clap::Command {
-    command.arg(
-        Arg::new("test")
-            .long("test")
-            .action(ArgAction::SetTrue)
-            .help("Then install, run, upgrade and purge them on a fresh Debian (as root)"),
-    )
+    command
+        .arg(
+            Arg::new("test")
+                .long("test")
+                .action(ArgAction::SetTrue)
+                .help("Then install, run, upgrade and purge them on a fresh Debian (as root)"),
+        )
+        .arg(
+            Arg::new("small-agent")
+                .long("small-agent")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("test")
+                .help("Build the agent alone instead, as small as it gets, and say its size"),
+        )
 }
 
 /// Makes the packages, and with `--test` tries them.
 pub(crate) fn package(options: &ArgMatches) -> anyhow::Result<bool> {
+    if options.get_flag("small-agent") {
+        let (program, bytes) = small::build()?;
+        println!("{}: {bytes} bytes", program.display());
+        return Ok(true);
+    }
     let release = Release::of_this_tree()?;
     if options.get_flag("test") {
         rehearsal::needs()?;
