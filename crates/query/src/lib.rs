@@ -12,6 +12,7 @@ mod range;
 mod rate;
 mod states;
 mod step;
+mod uptime;
 
 pub use error::QueryError;
 pub use frame::{Column, Envelope, Frame};
@@ -22,3 +23,4 @@ pub use states::{SeriesStates, StateRun, StatesRequest};
 pub use tidegauge_store::{
     FieldInfo, HostId, HostInfo, MeasurementInfo, Reader, SeriesId, SeriesInfo, StoreSummary,
 };
+pub use uptime::{CheckDay, CheckDays, CheckPhase, ChecksRequest};

@@ -1,5 +1,7 @@
 //! `tidegauge query`: hosts, measurements, series and ranges from a store.
 
+mod checks;
+
 use crate::settings::{Settings, UsageError, value};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
@@ -18,6 +20,24 @@ pub(super) fn shape(command: Command) -> Command {
         .long("host")
         .value_name("NAME")
         .help("Only of this host, by name or identity");
+    let tag = Arg::new("tag")
+        .long("tag")
+        .value_name("NAME=TEXT")
+        .action(ArgAction::Append)
+        .help("Only series with this tag; may be repeated");
+    let last = |default: &'static str| {
+        Arg::new("last")
+            .long("last")
+            .value_name("DURATION")
+            .default_value(default)
+            .help("How far back, as 15m or 2d")
+    };
+    let of_checks = |command: Command, default: &'static str| {
+        let command = command.arg(host.clone()).arg(tag.clone());
+        command.arg(last(default)).arg(format.clone())
+    };
+    let uptime = of_checks(checks::uptime_shape(Command::new("uptime")), "30d");
+    let phases = of_checks(checks::phases_shape(Command::new("phases")), "1d");
     command
         .subcommand_required(true)
         .subcommand(Command::new("hosts").about("All hosts").arg(format.clone()))
@@ -26,6 +46,8 @@ pub(super) fn shape(command: Command) -> Command {
                 .about("All measurements and their fields")
                 .arg(format.clone()),
         )
+        .subcommand(uptime)
+        .subcommand(phases)
         .subcommand(
             Command::new("range")
                 .about("Values of one measurement, counters as rates per second")
@@ -44,20 +66,8 @@ pub(super) fn shape(command: Command) -> Command {
                         .help("Only these fields; by default all numbers"),
                 )
                 .arg(host)
-                .arg(
-                    Arg::new("tag")
-                        .long("tag")
-                        .value_name("NAME=TEXT")
-                        .action(ArgAction::Append)
-                        .help("Only series with this tag; may be repeated"),
-                )
-                .arg(
-                    Arg::new("last")
-                        .long("last")
-                        .value_name("DURATION")
-                        .default_value("15m")
-                        .help("How far back, as 15m or 2d"),
-                )
+                .arg(tag)
+                .arg(last("15m"))
                 .arg(
                     Arg::new("points")
                         .long("points")
@@ -90,6 +100,8 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
         match name {
             "hosts" => hosts(&query).await,
             "measurements" => measurements(&query).await,
+            "uptime" => checks::uptime(&query, matches).await,
+            "phases" => checks::phases(&query, matches).await,
             _ => range(&query, matches).await,
         }
     })?;
@@ -148,17 +160,28 @@ async fn measurements(query: &Query) -> anyhow::Result<Rows> {
     Ok(Rows { header, rows })
 }
 
-async fn range(query: &Query, matches: &ArgMatches) -> anyhow::Result<Rows> {
-    let text = |name: &str| matches.get_one::<String>(name);
-    let last = text("last").map_or("15m", String::as_str);
+/// What `--last` says, up to now, in microseconds since 1970 UTC.
+fn range_us(matches: &ArgMatches) -> Result<std::ops::Range<i64>, UsageError> {
+    let last = matches.get_one::<String>("last").expect("has a default");
     let last = value::duration(last)
         .map_err(|problem| UsageError::one(format!("--last: `{last}`: {problem}")))?;
-    let mut tags = Vec::new();
-    for tag in matches.get_many::<String>("tag").into_iter().flatten() {
-        let (name, text) = value::pair(tag)
-            .map_err(|problem| UsageError::one(format!("--tag: `{tag}`: {problem}")))?;
-        tags.push((name.to_owned(), text.to_owned()));
-    }
+    let to_us = SystemClock.now_us();
+    Ok(to_us - i64::try_from(last.as_micros()).unwrap_or(i64::MAX / 2)..to_us)
+}
+
+/// What `--tag` says.
+fn tags(matches: &ArgMatches) -> Result<Vec<(String, String)>, UsageError> {
+    let tags = matches.get_many::<String>("tag").into_iter().flatten();
+    let pair = |tag: &String| match value::pair(tag) {
+        Ok((name, text)) => Ok((name.to_owned(), text.to_owned())),
+        Err(problem) => Err(UsageError::one(format!("--tag: `{tag}`: {problem}"))),
+    };
+    tags.map(pair).collect()
+}
+
+async fn range(query: &Query, matches: &ArgMatches) -> anyhow::Result<Rows> {
+    let text = |name: &str| matches.get_one::<String>(name);
+    let (range_us, tags) = (range_us(matches)?, tags(matches)?);
     let name = text("measurement").expect("clap asks for it");
     let measurement = query.measurement(name).await?;
     let fields: Vec<String> = match matches.get_many::<String>("field") {
@@ -175,13 +198,12 @@ async fn range(query: &Query, matches: &ArgMatches) -> anyhow::Result<Rows> {
         Some(host) => Some(query.host(host).await?.id),
         None => None,
     };
-    let to_us = SystemClock.now_us();
     let request = RangeRequest {
         measurement: name.clone(),
         host,
         tags,
         fields: fields.clone(),
-        range_us: to_us - i64::try_from(last.as_micros()).unwrap_or(i64::MAX / 2)..to_us,
+        range_us,
         max_points: matches.get_one::<u32>("points").copied().unwrap_or(60),
         counters: if matches.get_flag("totals") {
             Counters::Totals

@@ -87,6 +87,34 @@ fn every_outcome_has_its_reason() {
     });
     agent.terminate();
     sink.terminate();
+    let output = command(&[
+        "query",
+        "uptime",
+        "--store",
+        &database.url,
+        "--objective",
+        "50",
+    ])
+    .args(["--format", "json", "--tag", "target=closed"])
+    .output()
+    .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told["availability_percent"].as_f64(), Some(0.0), "{said}");
+    assert_eq!(told["budget_left_percent"].as_f64(), Some(-100.0), "{said}");
+    assert_eq!(told["location"].as_str(), Some("here"), "{said}");
+    let output = command(&[
+        "query",
+        "phases",
+        "--store",
+        &database.url,
+        "--format",
+        "csv",
+    ])
+    .output()
+    .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(",http,,first_byte,"), "{said}");
     let outages: Vec<Vec<&str>> = outages
         .iter()
         .map(|row| row.iter().flatten().map(String::as_str).collect())

@@ -4,6 +4,7 @@ mod memory_reader;
 mod percentiles;
 mod range;
 mod states;
+mod uptime;
 
 use memory_reader::MemoryReader;
 use std::sync::Arc;
