@@ -9,6 +9,7 @@ mod checks;
 mod condition;
 mod contract;
 mod error;
+mod identity;
 mod ledger;
 mod letters;
 pub mod mysql;

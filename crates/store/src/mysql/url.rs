@@ -7,11 +7,12 @@
 //! | `required`        | TLS without a look at the certificate; with `ssl-ca` as `verify_identity` |
 //! | `verify_identity` | TLS, certificate and name verified; the default for all other hosts |
 //!
-//! `ssl-ca` is a PEM file of authorities; without it the system's are taken. Other parameters are
-//! refused.
+//! `ssl-ca` is a PEM file of authorities; without it the system's are taken. `ssl-cert` and `ssl-key` are the
+//! program's own certificate and key, where the server asks for them. Other parameters are refused.
 
+use crate::identity::{IdentityFiles, percent_decoded};
 use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
-use mysql_async::{Opts, OptsBuilder, SslOpts};
+use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,7 +42,13 @@ impl Target {
     /// Checks a URL, all but whether anybody answers there.
     pub(super) fn parse(url: &StoreUrl, options: &OpenOptions) -> Result<Self, StoreError> {
         let (base, query) = url.expose().split_once('?').unwrap_or((url.expose(), ""));
-        let (mode, authorities) = parameters(query)?;
+        let Own {
+            mode,
+            authorities,
+            certificate,
+            key,
+        } = parameters(query)?;
+        let identity = IdentityFiles::of(certificate, key, ["ssl-cert", "ssl-key"])?;
         let parsed = Opts::from_url(base).map_err(|_| {
             // The driver's text may hold a piece of a password that was not percent-encoded.
             refused("a part of it is malformed (special characters in a password are written %XX)")
@@ -57,12 +64,21 @@ impl Target {
         if mode == Mode::Disabled && authorities.is_some() {
             return Err(refused("ssl-ca makes no sense with ssl-mode=disabled"));
         }
+        if mode == Mode::Disabled && identity.is_some() {
+            return Err(refused(
+                "ssl-cert makes no sense without TLS: say ssl-mode=verify_identity",
+            ));
+        }
         let tls = match mode {
             Mode::Disabled => None,
             Mode::Required if authorities.is_none() => {
                 Some(SslOpts::default().with_danger_accept_invalid_certs(true))
             }
             Mode::Required | Mode::VerifyIdentity => Some(verify(authorities.as_deref())?),
+        };
+        let tls = match (tls, &identity) {
+            (Some(tls), Some(files)) => Some(with_identity(tls, files)?),
+            (tls, _) => tls,
         };
         let driver = OptsBuilder::from_opts(parsed)
             .ssl_opts(tls)
@@ -80,13 +96,21 @@ impl Target {
     }
 }
 
-/// Reads the parameters; all of them are ours.
-fn parameters(query: &str) -> Result<(Option<Mode>, Option<PathBuf>), StoreError> {
-    let (mut mode, mut authorities) = (None, None);
+/// The parameters; all of them are ours.
+#[derive(Default)]
+struct Own {
+    mode: Option<Mode>,
+    authorities: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+fn parameters(query: &str) -> Result<Own, StoreError> {
+    let mut own = Own::default();
     for parameter in query.split('&').filter(|part| !part.is_empty()) {
         match parameter.split_once('=') {
             Some(("ssl-mode", word)) => {
-                mode = Some(match word.to_ascii_lowercase().as_str() {
+                own.mode = Some(match word.to_ascii_lowercase().as_str() {
                     "disabled" => Mode::Disabled,
                     "required" => Mode::Required,
                     "verify_identity" => Mode::VerifyIdentity,
@@ -103,15 +127,23 @@ fn parameters(query: &str) -> Result<(Option<Mode>, Option<PathBuf>), StoreError
                     }
                 });
             }
-            Some(("ssl-ca", path)) => authorities = Some(PathBuf::from(percent_decoded(path)?)),
+            Some((name @ ("ssl-ca" | "ssl-cert" | "ssl-key"), path)) => {
+                let path =
+                    percent_decoded(path).map_err(|why| refused(&format!("{name}: {why}")))?;
+                *match name {
+                    "ssl-ca" => &mut own.authorities,
+                    "ssl-cert" => &mut own.certificate,
+                    _ => &mut own.key,
+                } = Some(path);
+            }
             _ => {
                 return Err(refused(
-                    "it has a parameter that is none of `ssl-mode` and `ssl-ca`",
+                    "it has a parameter that is none of `ssl-mode`, `ssl-ca`, `ssl-cert` and `ssl-key`",
                 ));
             }
         }
     }
-    Ok((mode, authorities))
+    Ok(own)
 }
 
 /// Verified TLS unless the host is this machine.
@@ -158,24 +190,14 @@ fn verify(authorities: Option<&Path>) -> Result<SslOpts, StoreError> {
         .with_root_certs(roots.into_iter().map(Into::into).collect()))
 }
 
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Result<String, StoreError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        let decoded = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        bytes.push(decoded.ok_or_else(|| refused("ssl-ca is not percent-encoded"))?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| refused("ssl-ca is not UTF-8"))
+/// TLS with the program's own certificate. The driver reads the files again by every connection; a
+/// pair that is unusable is told here.
+fn with_identity(tls: SslOpts, files: &IdentityFiles) -> Result<SslOpts, StoreError> {
+    files.read()?;
+    Ok(tls.with_client_identity(Some(ClientIdentity::new(
+        files.certificate.clone().into(),
+        files.key.clone().into(),
+    ))))
 }
 
 /// A URL that is refused, with the reason; never with a piece of it.

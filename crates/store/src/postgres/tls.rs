@@ -1,30 +1,33 @@
 //! TLS towards the server, by rustls with ring named explicitly: a default provider that some
 //! other part of the program installs, or none, changes nothing here.
 
+use crate::identity::{IdentityFiles, certificates};
 use crate::{ErrorClass, StoreError};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// TLS that verifies certificate and name, against the authorities of a PEM file or the system's.
-pub(super) fn verify(authorities: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+pub(super) fn verify(
+    authorities: Option<&Path>,
+    identity: Option<&IdentityFiles>,
+) -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(path) => {
-            let doing = || format!("reading the authorities in {}", path.display());
-            let usage = |cause: Box<dyn std::error::Error + Send + Sync>| {
-                StoreError::new(doing(), ErrorClass::Usage).caused_by(cause)
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|e| usage(e.into()))? {
-                let certificate = certificate.map_err(|error| usage(error.into()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| usage(error.into()))?;
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| {
+                    let doing = format!("reading the authorities in {}", path.display());
+                    StoreError::new(doing, ErrorClass::Usage).caused_by(error)
+                })?;
             }
         }
         None => {
@@ -37,26 +40,44 @@ pub(super) fn verify(authorities: Option<&Path>) -> Result<MakeRustlsConnect, St
                 .caused_by("there is no certificate; name a PEM file with sslrootcert"),
         );
     }
-    let config = builder()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    with_identity(builder()?.with_root_certificates(roots), identity)
 }
 
 /// TLS that encrypts and takes any certificate: `sslmode=require`, where the user wrote it.
-pub(super) fn encrypt_only() -> Result<MakeRustlsConnect, StoreError> {
+pub(super) fn encrypt_only(
+    identity: Option<&IdentityFiles>,
+) -> Result<MakeRustlsConnect, StoreError> {
     let verifier = Arc::new(AnyCertificate(Arc::new(ring::default_provider())));
     let config = builder()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    with_identity(config, identity)
+}
+
+fn with_identity(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&IdentityFiles>,
+) -> Result<MakeRustlsConnect, StoreError> {
+    let config = match identity {
+        None => config.with_no_client_auth(),
+        Some(files) => {
+            let (certificates, key) = files.read()?;
+            config
+                .with_client_auth_cert(certificates, key)
+                .map_err(setting_up)?
+        }
+    };
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, StoreError> {
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, StoreError> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| StoreError::new("setting up TLS", ErrorClass::Usage).caused_by(error))
+        .map_err(setting_up)
+}
+
+fn setting_up(error: rustls::Error) -> StoreError {
+    StoreError::new("setting up TLS", ErrorClass::Usage).caused_by(error)
 }
 
 /// Takes any certificate, but the handshake must be signed by its key.

@@ -7,9 +7,11 @@
 //! | `require`     | TLS without a look at the certificate, as libpq has it; with `sslrootcert` as `verify-full` |
 //! | `verify-full` | TLS, certificate and name verified; the default for all other hosts   |
 //!
-//! `sslrootcert` is a PEM file of authorities; without it the system's are taken.
+//! `sslrootcert` is a PEM file of authorities; without it the system's are taken. `sslcert` and `sslkey`
+//! are the program's own certificate and key, where the server asks for them.
 
 use super::tls;
+use crate::identity::{IdentityFiles, percent_decoded};
 use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,10 +43,8 @@ const NOT_TAKEN: &[&str] = &[
     "passfile",
     "requirepeer",
     "service",
-    "sslcert",
     "sslcompression",
     "sslcrl",
-    "sslkey",
     "sslpassword",
 ];
 
@@ -60,15 +60,24 @@ impl Target {
             return Err(refused("it names no host"));
         }
         let mode = own.mode.unwrap_or_else(|| default_mode(&config));
+        let identity = IdentityFiles::of(own.certificate, own.key, ["sslcert", "sslkey"])?;
         if mode == Mode::Disable && own.root_certificates.is_some() {
             return Err(refused("sslrootcert makes no sense with sslmode=disable"));
         }
+        if mode == Mode::Disable && identity.is_some() {
+            return Err(refused(
+                "sslcert makes no sense without TLS: say sslmode=verify-full",
+            ));
+        }
         let tls = match mode {
             Mode::Disable => None,
-            Mode::Require if own.root_certificates.is_none() => Some(tls::encrypt_only()?),
-            Mode::Require | Mode::VerifyFull => {
-                Some(tls::verify(own.root_certificates.as_deref())?)
+            Mode::Require if own.root_certificates.is_none() => {
+                Some(tls::encrypt_only(identity.as_ref())?)
             }
+            Mode::Require | Mode::VerifyFull => Some(tls::verify(
+                own.root_certificates.as_deref(),
+                identity.as_ref(),
+            )?),
         };
         config
             .ssl_mode(if tls.is_some() {
@@ -102,6 +111,8 @@ impl Target {
 struct Own {
     mode: Option<Mode>,
     root_certificates: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 /// Takes our own parameters out of a URL.
@@ -109,6 +120,8 @@ fn strip(url: &str) -> Result<(String, Own), StoreError> {
     let mut own = Own {
         mode: None,
         root_certificates: None,
+        certificate: None,
+        key: None,
     };
     let Some((base, query)) = url.split_once('?') else {
         return Ok((url.to_owned(), own));
@@ -130,8 +143,14 @@ fn strip(url: &str) -> Result<(String, Own), StoreError> {
                     _ => return Err(refused("sslmode is `disable`, `require` or `verify-full`")),
                 });
             }
-            Some(("sslrootcert", path)) => {
-                own.root_certificates = Some(PathBuf::from(percent_decoded(path)?));
+            Some((name @ ("sslrootcert" | "sslcert" | "sslkey"), path)) => {
+                let path =
+                    percent_decoded(path).map_err(|why| refused(&format!("{name}: {why}")))?;
+                *match name {
+                    "sslrootcert" => &mut own.root_certificates,
+                    "sslcert" => &mut own.certificate,
+                    _ => &mut own.key,
+                } = Some(path);
             }
             Some((name, _)) if NOT_TAKEN.contains(&name) => {
                 return Err(refused(&format!("the parameter `{name}` is not supported")));
@@ -163,26 +182,6 @@ fn default_mode(config: &Config) -> Mode {
     } else {
         Mode::VerifyFull
     }
-}
-
-/// Undoes percent-encoding (RFC 3986, section 2.1).
-fn percent_decoded(text: &str) -> Result<String, StoreError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        let decoded = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        bytes.push(decoded.ok_or_else(|| refused("sslrootcert is not percent-encoded"))?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| refused("sslrootcert is not UTF-8"))
 }
 
 /// A URL that is refused, with the reason; never with a piece of it.

@@ -5,6 +5,7 @@ mod loading;
 mod outages;
 mod provoked;
 mod tables;
+mod tls;
 
 use crate::conformance::building::{Writer, moved, point};
 use crate::conformance::{Subject, conformance};

@@ -1,9 +1,8 @@
 //! `cargo xtask package --small-agent`: the agent alone, as small as it gets.
 //!
 //! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too: what
-//! nobody calls of them is left out by the linker, which by default keeps librdkafka whole, and SQLite is
-//! built without the search indexes that a spool does not need. C code is never unwound through, so it has
-//! no tables for that.
+//! nobody calls of them is left out by the linker, which by default keeps librdkafka whole. C code is
+//! never unwound through, so it has no tables for that.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +13,6 @@ use super::{PACKAGE, can_build, succeed};
 use crate::run::{command, target};
 
 const C_FLAGS: &str = "-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables";
-const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS \
-    -USQLITE_ENABLE_FTS5 -USQLITE_ENABLE_RTREE";
 
 /// Builds it in a folder of its own, as its C libraries differ from those of other builds.
 ///
@@ -30,8 +27,7 @@ pub(super) fn build() -> anyhow::Result<(PathBuf, u64)> {
         .args(["--no-default-features", "--features", "agent"])
         .env("OPENSSL_NO_VENDOR", "1")
         .env("CARGO_TARGET_DIR", &folder)
-        .env("CFLAGS", C_FLAGS)
-        .env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
+        .env("CFLAGS", C_FLAGS);
     succeed("the agent alone (minutes, the first time)", &mut cargo)?;
     let program = folder.join("small/tidegauge");
     let bytes = fs::metadata(&program).context("look at the program")?.len();

@@ -6,7 +6,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use testkit::servers::{Distribution, PostgresOptions, PostgresServer, certificates};
-use tidegauge_store::{ErrorClass, StoreError};
+use tidegauge_store::{ErrorClass, OpenOptions, StoreError, StoreUrl, open_store};
 use tidegauge_testkit as testkit;
 
 /// A server, and a folder with its certificates.
@@ -31,6 +31,7 @@ fn enable_tls(server: &PostgresServer, folder: &Path) {
     let (folder, key) = (folder.display(), key.display());
     for sql in [
         &format!("alter system set ssl_cert_file = '{folder}/server.crt'"),
+        &format!("alter system set ssl_ca_file = '{folder}/ca.pem'"),
         &format!("alter system set ssl_key_file = '{key}'"),
         "alter system set ssl = on",
         "select pg_reload_conf()",
@@ -100,5 +101,91 @@ async fn certificates_and_names_are_verified_d13() {
             "{}",
             chain(&error)
         );
+    }
+}
+
+/// Who a server lets in by certificate alone, before all others.
+const BY_CERTIFICATE: &str = "hostssl all alice all cert\n";
+
+fn show(server: &PostgresServer, setting: &str) -> String {
+    let shown = testkit::postgres_query(server.url(), &format!("show {setting}"));
+    shown.expect("shown")[0][0].clone().expect("a text")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_certificate_lets_in_and_a_half_set_or_wrong_one_is_told_d13() {
+    let Some((server, folder)) = start() else {
+        return;
+    };
+    let rules = show(&server, "hba_file");
+    let others = std::fs::read_to_string(&rules).expect("rules");
+    std::fs::write(&rules, format!("{BY_CERTIFICATE}{others}")).expect("written");
+    testkit::postgres_query(
+        server.url(),
+        "create role alice login; grant all on schema public to alice",
+    )
+    .expect("a role");
+    enable_tls(&server, folder.path());
+
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let alice = |parameters: &str| {
+        let (port, ca) = (server.port(), file("ca.pem"));
+        let url = format!("postgres://alice@localhost:{port}/postgres?sslrootcert={ca}&sslmode=");
+        store_url(&format!("{url}verify-full{parameters}"))
+    };
+    let pair = |certificate: &str, key: &str| {
+        alice(&format!(
+            "&sslcert={}&sslkey={}",
+            file(certificate),
+            file(key)
+        ))
+    };
+    let ask = async |url: &StoreUrl| {
+        let mut store = open_store(url, &OpenOptions::default())?;
+        store.migrate().await?;
+        store.known_positions(&source()).await.map(|_| ())
+    };
+
+    for key in ["client.key", "traditional.key"] {
+        let let_in = ask(&pair("client.pem", key)).await;
+        let_in.unwrap_or_else(|error| panic!("{key}: {}", chain(&error)));
+    }
+    for (url, class, told) in [
+        (alice(""), ErrorClass::Outage, "certificate"),
+        (
+            pair("expired.pem", "expired.key"),
+            ErrorClass::Outage,
+            "CertificateExpired",
+        ),
+        (
+            alice(&format!("&sslcert={}", file("client.pem"))),
+            ErrorClass::Usage,
+            "reading `sslcert` of the store's URL: it is of no use without `sslkey`",
+        ),
+        (
+            pair("client.pem", "expired.key"),
+            ErrorClass::Usage,
+            "expired.key: it is not the key of ",
+        ),
+        (
+            pair("client.pem", "encrypted.key"),
+            ErrorClass::Usage,
+            "encrypted.key: it is encrypted",
+        ),
+        (
+            pair("client.key", "client.key"),
+            ErrorClass::Usage,
+            "client.key: there is no certificate in it",
+        ),
+        (
+            pair("missing.pem", "client.key"),
+            ErrorClass::Usage,
+            "missing.pem: No such file",
+        ),
+    ] {
+        let error = ask(&url).await.expect_err(told);
+        let text = chain(&error);
+        assert_eq!(error.class(), class, "{text}");
+        assert!(text.contains(told), "{text}, not: {told}");
     }
 }

@@ -1,0 +1,101 @@
+//! TLS to a real server: what is verified, who is let in by a certificate, and that nothing falls
+//! back to plaintext (D13).
+
+use super::{OwnServer, chain, store_url};
+use crate::conformance::building::source;
+use testkit::servers::certificates;
+use tidegauge_store::{ErrorClass, OpenOptions, StoreError, open_store};
+use tidegauge_testkit as testkit;
+
+async fn ask(url: &str) -> Result<(), StoreError> {
+    let mut store = open_store(&store_url(url), &OpenOptions::default())?;
+    store.migrate().await?;
+    store.known_positions(&source()).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_names_and_clients_are_verified_d13() {
+    let folder = tempfile::tempdir().expect("a folder");
+    certificates::write_certificates(folder.path()).expect("written");
+    readable(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let settings = [
+        format!("--ssl-cert={}", file("server.crt")),
+        format!("--ssl-key={}", file("server.key")),
+        format!("--ssl-ca={}", file("ca.pem")),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let Some(own) = OwnServer::start("store: mysql: tls", &settings) else {
+        return;
+    };
+    let (port, name) = (own.server.port(), &own.database.database.name);
+    own.database.query(&format!(
+        "create user alice@'%' require subject '/CN=alice'; grant all on {name}.* to alice@'%';
+         create user bob@'%' require ssl; grant all on {name}.* to bob@'%'"
+    ));
+    let as_user = |user: &str, host: &str, parameters: &str| {
+        format!("mysql://{user}@{host}:{port}/{name}?{parameters}")
+    };
+    let verified = format!("ssl-mode=verify_identity&ssl-ca={}", file("ca.pem"));
+    let pair = |certificate: &str, key: &str| {
+        let (certificate, key) = (file(certificate), file(key));
+        format!("{verified}&ssl-cert={certificate}&ssl-key={key}")
+    };
+
+    for (user, parameters) in [
+        ("bob", verified.clone()),
+        ("bob", "ssl-mode=required".to_owned()),
+        ("alice", pair("client.pem", "client.key")),
+    ] {
+        let let_in = ask(&as_user(user, "localhost", &parameters)).await;
+        let_in.unwrap_or_else(|error| panic!("{user}, {parameters}: {}", chain(&error)));
+    }
+    for (user, parameters, class, told) in [
+        (
+            "bob",
+            "ssl-mode=disabled".to_owned(),
+            ErrorClass::Outage,
+            "Access denied",
+        ),
+        (
+            "bob",
+            format!("ssl-mode=verify_identity&ssl-ca={}", file("other-ca.pem")),
+            ErrorClass::Outage,
+            "certificate",
+        ),
+        (
+            "alice",
+            verified.clone(),
+            ErrorClass::Outage,
+            "Access denied",
+        ),
+        (
+            "alice",
+            format!("{verified}&ssl-key={}", file("client.key")),
+            ErrorClass::Usage,
+            "reading `ssl-key` of the store's URL: it is of no use without `ssl-cert`",
+        ),
+        (
+            "alice",
+            pair("client.pem", "expired.key"),
+            ErrorClass::Usage,
+            "expired.key: it is not the key of ",
+        ),
+    ] {
+        let error = ask(&as_user(user, "localhost", &parameters))
+            .await
+            .expect_err(told);
+        let text = chain(&error);
+        assert_eq!(error.class(), class, "{text}");
+        assert!(text.contains(told), "{text}, not: {told}");
+    }
+}
+
+/// The server may run as another user.
+fn readable(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(folder, mode(0o755)).expect("readable");
+    let key = folder.join("server.key");
+    std::fs::set_permissions(key, mode(0o644)).expect("readable");
+}
