@@ -4,7 +4,7 @@
 //! the first one has none; it looks again after [`sysinfo::MINIMUM_CPU_UPDATE_INTERVAL`] at the
 //! earliest, and until then the shares are those of before.
 
-use super::{CollectError, Collector, CollectorEntry, of_system, rounded};
+use super::{CollectError, Collector, CollectorEntry, kept, rounded};
 use sysinfo::{CpuRefreshKind, System};
 use tidegauge_model::{Clock, Point, name};
 
@@ -28,7 +28,7 @@ impl Collector for Cpu {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let system = of_system(&mut self.system)?;
+        let system = kept(&mut self.system, System::new)?;
         let asked = CpuRefreshKind::nothing().with_usage().with_frequency();
         system.refresh_cpu_specifics(asked);
         let time_us = clock.now_us();

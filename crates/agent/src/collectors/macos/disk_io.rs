@@ -3,7 +3,7 @@
 //! Counters since boot. The library tells them by volume; volumes of one name are one series, the
 //! first of them.
 
-use super::{CollectError, Collector, CollectorEntry, as_tag, failed};
+use super::{CollectError, Collector, CollectorEntry, as_tag, kept};
 use std::collections::HashSet;
 use sysinfo::{DiskRefreshKind, Disks};
 use tidegauge_model::{Clock, Point, name};
@@ -27,10 +27,7 @@ impl Collector for DiskIo {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let disks = match &mut self.disks {
-            Some(disks) => disks,
-            none => none.insert(Disks::new().map_err(failed)?),
-        };
+        let disks = kept(&mut self.disks, Disks::new)?;
         disks.refresh_specifics(true, DiskRefreshKind::nothing().with_io_usage());
         let time_us = clock.now_us();
         let mut told = HashSet::new();

@@ -3,7 +3,7 @@
 //! The library tells no inodes, and waits for a server that is gone: there is no `responding` =
 //! false here. A file system without any blocks has no space to measure and is left out.
 
-use super::{CollectError, Collector, CollectorEntry, as_tag, failed, percent_of};
+use super::{CollectError, Collector, CollectorEntry, as_tag, kept, percent_of};
 use sysinfo::{DiskRefreshKind, Disks};
 use tidegauge_model::{Clock, Point, name};
 
@@ -26,10 +26,7 @@ impl Collector for Filesystem {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let disks = match &mut self.disks {
-            Some(disks) => disks,
-            none => none.insert(Disks::new().map_err(failed)?),
-        };
+        let disks = kept(&mut self.disks, Disks::new)?;
         disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage());
         let time_us = clock.now_us();
         for disk in &*disks {

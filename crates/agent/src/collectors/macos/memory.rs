@@ -3,7 +3,7 @@
 //! *Used* is what is not available to new programs without swapping, as on Linux, not what the
 //! library calls used.
 
-use super::{CollectError, Collector, CollectorEntry, of_system, percent_of};
+use super::{CollectError, Collector, CollectorEntry, kept, percent_of};
 use sysinfo::{MemoryRefreshKind, System};
 use tidegauge_model::{Clock, Point, name};
 
@@ -26,7 +26,7 @@ impl Collector for Memory {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let system = of_system(&mut self.system)?;
+        let system = kept(&mut self.system, System::new)?;
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         let (total, available) = (system.total_memory(), system.available_memory());
         let used = total.saturating_sub(available);

@@ -36,11 +36,14 @@ fn failed(source: sysinfo::Error) -> CollectError {
     }
 }
 
-/// What the library holds of the system, made at the first collection.
-fn of_system(kept: &mut Option<sysinfo::System>) -> Result<&mut sysinfo::System, CollectError> {
-    Ok(match kept {
-        Some(system) => system,
-        none => none.insert(sysinfo::System::new().map_err(failed)?),
+/// What the library keeps between collections, made at the first one.
+fn kept<T>(
+    place: &mut Option<T>,
+    new: fn() -> Result<T, sysinfo::Error>,
+) -> Result<&mut T, CollectError> {
+    Ok(match place {
+        Some(made) => made,
+        none => none.insert(new().map_err(failed)?),
     })
 }
 

@@ -3,7 +3,7 @@
 //! Counters since boot, of every interface. An interface of which the library does not know its
 //! state has no `up`.
 
-use super::{CollectError, Collector, CollectorEntry, as_tag, failed};
+use super::{CollectError, Collector, CollectorEntry, as_tag, kept};
 use sysinfo::{InterfaceOperationalState, Networks};
 use tidegauge_model::{Clock, Point, name};
 
@@ -26,10 +26,7 @@ impl Collector for Network {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let interfaces = match &mut self.interfaces {
-            Some(interfaces) => interfaces,
-            none => none.insert(Networks::new().map_err(failed)?),
-        };
+        let interfaces = kept(&mut self.interfaces, Networks::new)?;
         interfaces.refresh(true);
         let time_us = clock.now_us();
         for (interface, data) in &*interfaces {

@@ -1,6 +1,6 @@
 //! `swap`: swap space. A host without any has totals of 0 and no `used_percent`.
 
-use super::{CollectError, Collector, CollectorEntry, of_system, percent_of};
+use super::{CollectError, Collector, CollectorEntry, kept, percent_of};
 use sysinfo::{MemoryRefreshKind, System};
 use tidegauge_model::{Clock, Point, name};
 
@@ -23,7 +23,7 @@ impl Collector for Swap {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let system = of_system(&mut self.system)?;
+        let system = kept(&mut self.system, System::new)?;
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_swap());
         let (total, used) = (system.total_swap(), system.used_swap());
         points.push(
