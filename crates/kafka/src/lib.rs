@@ -33,5 +33,5 @@ pub use error::{DeliveryError, KafkaError, SendError};
 pub use health::BrokerState;
 pub use look::{ShownCertificate, TopicLook, see_group, shown_certificates};
 pub use producer::{Delivery, Outgoing, Producer, ProducerOptions};
-pub use security::{FileStamps, Sasl, SaslMechanism, Secret, Tls, Token, Tokens};
+pub use security::{Sasl, SaslMechanism, Secret, Tls, Token, Tokens};
 pub use settings::KafkaSettings;

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as ClientError;
 
 use crate::KafkaError;
-use crate::security::{self, FileStamps, Sasl, Tls};
+use crate::security::{self, Sasl, Tls};
 
 /// How to reach the brokers.
 #[derive(Clone, Default)]
@@ -173,13 +174,11 @@ impl KafkaSettings {
         self.config("admin client").map(drop)
     }
 
-    /// How the files of TLS look now. A client reads them when it is made: when this is another answer than
-    /// then, and [`Self::check`] is content, it is time to make a new one.
+    /// The files of TLS. A client reads them when it is made: when they were replaced since, and
+    /// [`Self::check`] is content, it is time to make a new one.
     #[must_use]
-    pub fn stamps(&self) -> FileStamps {
-        self.tls
-            .as_ref()
-            .map_or_else(FileStamps::default, security::stamps)
+    pub fn files(&self) -> Vec<&Path> {
+        self.tls.as_ref().map_or_else(Vec::new, security::named)
     }
 
     /// The properties that all our clients have in common, and the user's.

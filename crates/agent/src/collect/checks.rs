@@ -14,9 +14,8 @@ use crate::turnstiles::{Turnstile, Turnstiles};
 use crate::{AgentError, CollectSettings};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
-use tidegauge_model::{AgentId, Value, name};
+use tidegauge_model::{AgentId, FileStamp, Value, name};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -83,8 +82,8 @@ impl fmt::Display for ChecksChanged {
     }
 }
 
-/// When a file was written last, how long it is, and which one it is; `None` while it cannot be seen.
-type Seen = Option<(i64, i64, u64, u64)>;
+/// A file as it was; `None` while it cannot be seen.
+type Seen = Option<FileStamp>;
 
 /// A check that can run, and the files that it was made from.
 pub(super) struct Made {
@@ -243,10 +242,7 @@ impl RunningChecks {
 
 /// The files of a check as they are now.
 fn seen(settings: &CheckSettings) -> Vec<Seen> {
-    let seen = |path| {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.mtime(), file.mtime_nsec(), file.size(), file.ino()))
-    };
+    let seen = |path| Some(FileStamp::of(&std::fs::metadata(path).ok()?));
     settings.files().map(seen).collect()
 }
 

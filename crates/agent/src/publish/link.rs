@@ -6,9 +6,10 @@ use crate::{AgentError, PublishSettings};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
 use tidegauge_kafka::{
-    Admin, BrokerState, Delivery, FileStamps, KafkaError, KafkaSettings, Outgoing, Producer,
-    ProducerOptions, SendError, TopicPlan,
+    Admin, BrokerState, Delivery, KafkaError, KafkaSettings, Outgoing, Producer, ProducerOptions,
+    SendError, TopicPlan,
 };
+use tidegauge_model::FileStamp;
 use tidegauge_wire::Encoder;
 use tokio::sync::mpsc;
 
@@ -104,7 +105,7 @@ pub(super) struct KafkaBroker {
 struct Files {
     settings: KafkaSettings,
     /// How they looked when they were looked at last.
-    stamps: FileStamps,
+    stamps: Vec<Option<FileStamp>>,
     looked: Instant,
     /// Why those that are there now cannot be used: half of a pair that was not replaced whole, for example.
     problem: Option<String>,
@@ -114,7 +115,7 @@ impl Files {
     fn of(settings: &KafkaSettings) -> Self {
         Self {
             settings: settings.clone(),
-            stamps: settings.stamps(),
+            stamps: stamps(settings),
             looked: Instant::now(),
             problem: None,
         }
@@ -126,7 +127,7 @@ impl Files {
             return false;
         }
         self.looked = Instant::now();
-        let stamps = self.settings.stamps();
+        let stamps = stamps(&self.settings);
         if stamps == self.stamps {
             return false;
         }
@@ -143,6 +144,11 @@ impl Files {
         }
         self.problem.is_none()
     }
+}
+
+fn stamps(settings: &KafkaSettings) -> Vec<Option<FileStamp>> {
+    let stamp = |path| Some(FileStamp::of(&std::fs::metadata(path).ok()?));
+    settings.files().into_iter().map(stamp).collect()
 }
 
 impl KafkaBroker {

@@ -14,12 +14,11 @@ use crate::health::Health;
 use crate::settings::{Settings, UsageError, WHILE_RUNNING};
 use anyhow::Context;
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidegauge_agent::collect::{ChecksChanged, ChecksHandle};
-use tidegauge_model::{Clock, Metric, MetricKind, SystemClock};
+use tidegauge_model::{Clock, FileStamp, Metric, MetricKind, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -221,8 +220,8 @@ impl Reloads {
     }
 }
 
-/// When a file was written last, how long it is, and which one it is; `None` while it cannot be seen.
-type Seen = Option<(i64, i64, u64, u64)>;
+/// A file as it was; `None` while it cannot be seen.
+type Seen = Option<FileStamp>;
 
 /// Looks at one file again and again.
 struct Watch {
@@ -271,8 +270,7 @@ impl Watch {
 }
 
 fn seen(path: &Path) -> Seen {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.mtime(), file.mtime_nsec(), file.size(), file.ino()))
+    Some(FileStamp::of(&std::fs::metadata(path).ok()?))
 }
 
 #[cfg(test)]

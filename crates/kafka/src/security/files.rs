@@ -3,8 +3,7 @@
 //! Not a verification of a chain: that is the broker's and librdkafka's. What is encrypted is left to
 //! librdkafka, which reads it when the client is made.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -80,22 +79,15 @@ pub(super) fn check(tls: &Tls) -> Result<(), KafkaError> {
     }
 }
 
-/// How files look from outside: when each was written last, how long it is, and which one it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileStamps(Vec<Option<(i64, i64, u64, u64)>>);
-
-pub(crate) fn stamps(tls: &Tls) -> FileStamps {
+/// The files that are named.
+pub(crate) fn named(tls: &Tls) -> Vec<&Path> {
     let files = [
         &tls.ca_file,
         &tls.certificate_file,
         &tls.key_file,
         &tls.pkcs12_file,
     ];
-    let stamp = |path: &std::path::PathBuf| {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.mtime(), file.mtime_nsec(), file.size(), file.ino()))
-    };
-    FileStamps(files.into_iter().flatten().map(stamp).collect())
+    files.into_iter().flatten().map(PathBuf::as_path).collect()
 }
 
 /// Lets librdkafka read the files: it knows the password.

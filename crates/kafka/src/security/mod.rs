@@ -10,8 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use files::FileStamps;
-pub(crate) use files::stamps;
+pub(crate) use files::named;
 pub use tokens::{Token, Tokens};
 pub(crate) use tokens::{give, set};
 

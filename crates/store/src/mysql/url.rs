@@ -10,7 +10,7 @@
 //! `ssl-ca` is a PEM file of authorities; without it the system's are taken. `ssl-cert` and `ssl-key` are the
 //! program's own certificate and key, where the server asks for them. Other parameters are refused.
 
-use crate::identity::{IdentityFiles, percent_decoded};
+use crate::identity::{IdentityFiles, certificates, percent_decoded};
 use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 use std::net::IpAddr;
@@ -161,14 +161,8 @@ fn default_mode(host: &str) -> Mode {
 fn verify(authorities: Option<&Path>) -> Result<SslOpts, StoreError> {
     let roots: Vec<Vec<u8>> = match authorities {
         Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| {
-                let doing = format!("reading the authorities in {}", path.display());
-                StoreError::new(doing, ErrorClass::Usage).caused_by(error)
-            })?;
-            if !String::from_utf8_lossy(&pem).contains("BEGIN CERTIFICATE") {
-                return Err(refused("the file of ssl-ca holds no PEM certificate"));
-            }
-            vec![pem]
+            let named = certificates(path)?.into_iter();
+            named.map(|certificate| certificate.to_vec()).collect()
         }
         None => {
             let system = rustls_native_certs::load_native_certs().certs;

@@ -1,8 +1,8 @@
 //! `cargo xtask package --small-agent`: the agent alone, as small as it gets.
 //!
-//! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too: what
-//! nobody calls of them is left out by the linker, which by default keeps librdkafka whole. C code is
-//! never unwound through, so it has no tables for that.
+//! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too: their
+//! functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
+//! for unwinding, as no panic passes through them.
 
 use std::fs;
 use std::path::PathBuf;
