@@ -97,11 +97,11 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// A path in a URL, its percent-encoding undone (RFC 3986, section 2.1).
+/// A value in a URL, its percent-encoding undone (RFC 3986, section 2.1).
 ///
 /// # Errors
 /// Why it cannot be.
-pub(crate) fn percent_decoded(text: &str) -> Result<PathBuf, &'static str> {
+pub(crate) fn percent_decoded(text: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -117,6 +117,5 @@ pub(crate) fn percent_decoded(text: &str) -> Result<PathBuf, &'static str> {
         bytes.push(decoded.ok_or("it is not percent-encoded")?);
         rest = &rest[2..];
     }
-    let path = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-    Ok(PathBuf::from(path))
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8")
 }

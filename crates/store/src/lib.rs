@@ -34,6 +34,7 @@ pub use error::{ErrorClass, StoreError};
 pub use ledger::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};
 pub use letters::{DeadLetterBounds, LetterBound, RemovedLetters};
 pub use open::{OpenOptions, STORES, StoreEntry, StoreUrl, open_reader, open_store, schema_sql};
+pub use postgres::LibpqFiles;
 pub use reader::{
     Bucket, Buckets, BucketsRequest, FieldInfo, HostInfo, MeasurementInfo, Reader, RowsRequest,
     SeriesBuckets, SeriesFilter, SeriesInfo, SeriesRows, StoreSummary,

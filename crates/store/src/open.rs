@@ -3,6 +3,7 @@
 //! Opening checks the URL and connects to nothing: the first call does, and it may be repeated
 //! for as long as the database is away (D8).
 
+use crate::postgres::LibpqFiles;
 use crate::{ErrorClass, Reader, Store, StoreError, mysql, postgres, sqlite};
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct OpenOptions {
     /// From so many rows of a measurement in a step on they are loaded in bulk, where that is another
     /// way than for few rows (MySQL: LOAD DATA LOCAL).
     pub bulk_load_rows: usize,
+    /// Where PostgreSQL's files of passwords and services are; by default nowhere.
+    pub libpq: LibpqFiles,
 }
 
 impl Default for OpenOptions {
@@ -35,6 +38,7 @@ impl Default for OpenOptions {
             manage_schema: true,
             // For fewer the round trips cost more than is saved.
             bulk_load_rows: 100,
+            libpq: LibpqFiles::default(),
         }
     }
 }
@@ -145,7 +149,7 @@ impl StoreUrl {
 }
 
 /// A text with all but letters, digits and `-._~` as `%XX` (RFC 3986, section 2).
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

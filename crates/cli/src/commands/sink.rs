@@ -14,7 +14,7 @@ use tidegauge_sink::{
     Finished, KafkaSource, KafkaSourceSettings, OnLostMessages, Sink, SinkSettings, SinkStatus,
     UpkeepSettings,
 };
-use tidegauge_store::{OpenOptions, Store, StoreUrl, open_store};
+use tidegauge_store::{LibpqFiles, OpenOptions, Store, StoreUrl, open_store};
 use tidegauge_wire::{ForeignSettings, TimeUnit};
 use tokio_util::sync::CancellationToken;
 
@@ -151,6 +151,7 @@ pub(super) fn options(settings: &Settings) -> OpenOptions {
         // Commands that do not have the setting only read, or have a database of their own.
         manage_schema: settings.text("store.manage_schema").is_none()
             || settings.flag("store.manage_schema"),
+        libpq: LibpqFiles::of_environment(|name| std::env::var_os(name), std::env::home_dir()),
         ..default
     }
 }

@@ -134,7 +134,7 @@ fn parameters(query: &str) -> Result<Own, StoreError> {
                     "ssl-ca" => &mut own.authorities,
                     "ssl-cert" => &mut own.certificate,
                     _ => &mut own.key,
-                } = Some(path);
+                } = Some(PathBuf::from(path));
             }
             _ => {
                 return Err(refused(

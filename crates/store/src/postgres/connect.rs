@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Statements that are kept prepared; beyond that all are forgotten and prepared anew.
 const STATEMENTS_KEPT: usize = 1_000;
@@ -53,7 +54,9 @@ impl Session {
     /// Connects and sets up the session.
     pub(super) async fn connect(target: &Target, purpose: Purpose) -> Result<Self, StoreError> {
         let doing = "connecting to PostgreSQL";
-        let (client, task) = tokio::time::timeout(target.options.connect_deadline, open(target))
+        let driver = target.driver(ErrorClass::Outage)?;
+        let opened = open(&driver, target.tls.as_ref());
+        let (client, task) = tokio::time::timeout(target.options.connect_deadline, opened)
             .await
             .map_err(|_| errors::deadline_elapsed(doing, During::Statement))?
             .map_err(|error| errors::from_driver(doing, During::Statement, error))?;
@@ -197,20 +200,23 @@ impl Session {
     }
 }
 
-async fn open(target: &Target) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+async fn open(
+    driver: &Config,
+    tls: Option<&MakeRustlsConnect>,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     // The connection's error reaches the statement that waits; between statements it is logged.
     fn log(ended: Result<(), tokio_postgres::Error>) {
         if let Err(error) = ended {
             tracing::debug!(%error, "connection to PostgreSQL ended");
         }
     }
-    match &target.tls {
+    match tls {
         None => {
-            let (client, connection) = target.config.connect(NoTls).await?;
+            let (client, connection) = driver.connect(NoTls).await?;
             Ok((client, tokio::spawn(async { log(connection.await) })))
         }
         Some(tls) => {
-            let (client, connection) = target.config.connect(tls.clone()).await?;
+            let (client, connection) = driver.connect(tls.clone()).await?;
             Ok((client, tokio::spawn(async { log(connection.await) })))
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `url`, `tls`, `connect`, `pooler` | from a URL to a connection, deadlines |
+//! | `url`, `libpq`, `tls`, `connect`, `pooler` | from a URL to a connection, deadlines |
 //! | `errors`, `values` | SQLSTATE to whose fault; names, times, JSON |
 //! | `migrate` | bookkeeping tables, the lock of all schema changes |
 //! | `schema`, `view`, `series`, `partitions` | what [`Store::ensure`] makes |
@@ -23,6 +23,7 @@ mod connect;
 mod copy;
 mod dead_letters;
 mod errors;
+mod libpq;
 mod migrate;
 mod partitions;
 mod pooler;
@@ -77,6 +78,7 @@ pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Read
     Ok(Arc::new(read::PostgresReader::new(target)))
 }
 
+pub use libpq::LibpqFiles;
 pub use schema_text::schema_sql;
 
 /// A writer. Every call takes the connection out and gives it back when all went well.

@@ -8,10 +8,13 @@
 //! | `verify-full` | TLS, certificate and name verified; the default for all other hosts   |
 //!
 //! `sslrootcert` is a PEM file of authorities; without it the system's are taken. `sslcert` and `sslkey`
-//! are the program's own certificate and key, where the server asks for them.
+//! are the program's own certificate and key, where the server asks for them. `service` names a section of libpq's
+//! service files, for what the URL does not say; `passfile` another file of passwords than libpq's.
 
+use super::libpq::{LibpqFiles, pass_file, service_file};
 use super::tls;
 use crate::identity::{IdentityFiles, percent_decoded};
+use crate::open::percent_encoded;
 use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,7 +26,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// Where and how to connect. Holds the password: it is never printed.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) config: Config,
+    config: Config,
+    /// Where a password is looked for, if the URL has none.
+    pass_file: Option<PathBuf>,
     pub(super) tls: Option<MakeRustlsConnect>,
     pub(super) options: OpenOptions,
 }
@@ -40,9 +45,7 @@ enum Mode {
 const NOT_TAKEN: &[&str] = &[
     "gssencmode",
     "krbsrvname",
-    "passfile",
     "requirepeer",
-    "service",
     "sslcompression",
     "sslcrl",
     "sslpassword",
@@ -51,11 +54,9 @@ const NOT_TAKEN: &[&str] = &[
 impl Target {
     /// Checks a URL, all but whether anybody answers there.
     pub(super) fn parse(url: &StoreUrl, options: &OpenOptions) -> Result<Self, StoreError> {
-        let (stripped, own) = strip(url.expose())?;
-        let mut config: Config = stripped.parse().map_err(|_| {
-            // The driver's text may hold a piece of a password that was not percent-encoded.
-            refused("a part of it is malformed (special characters in a password are written %XX)")
-        })?;
+        let parameters = Parameters::of(url.expose(), &options.libpq)?;
+        let mut config = parameters.driver()?;
+        let own = parameters.own;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(refused("it names no host"));
         }
@@ -99,35 +100,103 @@ impl Target {
             config.application_name(&options.application_name);
         }
         let options = options.clone();
-        Ok(Self {
+        let pass_file = own.pass_file.or_else(|| options.libpq.pass_file.clone());
+        let target = Self {
+            pass_file: pass_file.filter(|_| config.get_password().is_none()),
             config,
             tls,
             options,
-        })
+        };
+        target.driver(ErrorClass::Usage)?;
+        Ok(target)
+    }
+
+    /// What the driver is given for a connection that is made now, with the password as the file has it now.
+    ///
+    /// # Errors
+    /// An error of `class` when the file does not say which password.
+    pub(super) fn driver(&self, class: ErrorClass) -> Result<Config, StoreError> {
+        let mut config = self.config.clone();
+        if let Some(file) = &self.pass_file
+            && let Some(password) = pass_file::password(file, &config, class)?
+        {
+            config.password(password);
+        }
+        Ok(config)
     }
 }
 
 /// The parameters that are ours, not the driver's.
+#[derive(Default)]
 struct Own {
     mode: Option<Mode>,
     root_certificates: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
+    pass_file: Option<PathBuf>,
+    service: Option<String>,
 }
 
-/// Takes our own parameters out of a URL.
-fn strip(url: &str) -> Result<(String, Own), StoreError> {
-    let mut own = Own {
-        mode: None,
-        root_certificates: None,
-        certificate: None,
-        key: None,
-    };
-    let Some((base, query)) = url.split_once('?') else {
-        return Ok((url.to_owned(), own));
-    };
-    let mut kept = Vec::new();
-    for parameter in query.split('&').filter(|part| !part.is_empty()) {
+/// A URL taken apart, with what its service says.
+struct Parameters {
+    base: String,
+    /// Those of the driver, as they stand in a URL.
+    kept: Vec<String>,
+    own: Own,
+}
+
+impl Parameters {
+    fn of(url: &str, files: &LibpqFiles) -> Result<Self, StoreError> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut parameters = Self {
+            base: base.to_owned(),
+            kept: Vec::new(),
+            own: Own::default(),
+        };
+        let given = || query.split('&').filter(|part| !part.is_empty());
+        for parameter in given() {
+            parameters.take(parameter).map_err(|why| refused(&why))?;
+        }
+        let Some(service) = parameters.own.service.clone() else {
+            return Ok(parameters);
+        };
+        let url = parameters.driver()?;
+        let names = given().filter_map(|parameter| parameter.split_once('='));
+        let named: Vec<&str> = names.map(|(name, _)| name).collect();
+        for entry in service_file::entries(&service, &files.service_files)? {
+            let said = match entry.name.as_str() {
+                // Of two machines no part is taken: one would be shown the other's password.
+                "host" | "hostaddr" | "port" => {
+                    !url.get_hosts().is_empty() || !url.get_hostaddrs().is_empty()
+                }
+                "user" => url.get_user().is_some(),
+                "password" => url.get_password().is_some(),
+                "dbname" => url.get_dbname().is_some(),
+                name => named.contains(&name),
+            };
+            if said {
+                continue;
+            }
+            let parameter = format!("{}={}", entry.name, percent_encoded(&entry.value));
+            // Looked at alone, so that the line is told.
+            let alone: Result<Config, _> = format!("postgres:///?{parameter}").parse();
+            let kept = parameters.kept.len();
+            let taken = parameters.take(&parameter);
+            let taken = match alone {
+                Err(_) if parameters.kept.len() > kept => Err(format!(
+                    "`{}` is not known, or its value is wrong",
+                    entry.name
+                )),
+                _ => taken,
+            };
+            taken.map_err(|why| entry.refused(&why))?;
+        }
+        Ok(parameters)
+    }
+
+    /// Takes one as it stands in a URL, or says why not.
+    fn take(&mut self, parameter: &str) -> Result<(), String> {
+        let own = &mut self.own;
         match parameter.split_once('=') {
             Some(("sslmode", mode)) => {
                 own.mode = Some(match mode {
@@ -135,32 +204,50 @@ fn strip(url: &str) -> Result<(String, Own), StoreError> {
                     "require" => Mode::Require,
                     "verify-full" => Mode::VerifyFull,
                     "allow" | "prefer" => {
-                        return Err(refused(
+                        return Err(
                             "sslmode `prefer` and `allow` fall back to plaintext; say `disable`, \
-                             `require` or `verify-full`",
-                        ));
+                             `require` or `verify-full`"
+                                .to_owned(),
+                        );
                     }
-                    _ => return Err(refused("sslmode is `disable`, `require` or `verify-full`")),
+                    _ => return Err("sslmode is `disable`, `require` or `verify-full`".to_owned()),
                 });
             }
-            Some((name @ ("sslrootcert" | "sslcert" | "sslkey"), path)) => {
-                let path =
-                    percent_decoded(path).map_err(|why| refused(&format!("{name}: {why}")))?;
-                *match name {
+            Some((
+                name @ ("sslrootcert" | "sslcert" | "sslkey" | "passfile" | "service"),
+                value,
+            )) => {
+                let value = percent_decoded(value).map_err(|why| format!("{name}: {why}"))?;
+                let path = match name {
                     "sslrootcert" => &mut own.root_certificates,
                     "sslcert" => &mut own.certificate,
-                    _ => &mut own.key,
-                } = Some(path);
+                    "sslkey" => &mut own.key,
+                    "passfile" => &mut own.pass_file,
+                    _ => {
+                        own.service = Some(value);
+                        return Ok(());
+                    }
+                };
+                *path = Some(PathBuf::from(value));
             }
             Some((name, _)) if NOT_TAKEN.contains(&name) => {
-                return Err(refused(&format!("the parameter `{name}` is not supported")));
+                return Err(format!("the parameter `{name}` is not supported"));
             }
-            _ => kept.push(parameter),
+            _ => self.kept.push(parameter.to_owned()),
         }
+        Ok(())
     }
-    match kept.is_empty() {
-        true => Ok((base.to_owned(), own)),
-        false => Ok((format!("{base}?{}", kept.join("&")), own)),
+
+    /// What the driver is given.
+    fn driver(&self) -> Result<Config, StoreError> {
+        let url = match self.kept.is_empty() {
+            true => self.base.clone(),
+            false => format!("{}?{}", self.base, self.kept.join("&")),
+        };
+        url.parse().map_err(|_| {
+            // The driver's text may hold a piece of a password that was not percent-encoded.
+            refused("a part of it is malformed (special characters in a password are written %XX)")
+        })
     }
 }
 
@@ -199,10 +286,14 @@ mod tests {
         Target::parse(&url, &OpenOptions::default())
     }
 
+    fn parameters(text: &str) -> Parameters {
+        Parameters::of(text, &LibpqFiles::default()).expect("accepted")
+    }
+
     fn mode(text: &str) -> Mode {
-        let (stripped, own) = strip(text).expect("accepted");
-        own.mode
-            .unwrap_or_else(|| default_mode(&stripped.parse().expect("a URL")))
+        let taken = parameters(text);
+        let config = taken.driver().expect("a URL");
+        taken.own.mode.unwrap_or_else(|| default_mode(&config))
     }
 
     #[test]
@@ -247,14 +338,90 @@ mod tests {
 
     #[test]
     fn own_parameters_never_reach_the_driver() {
-        let (stripped, own) =
-            strip("postgres://u@db/d?sslrootcert=%2Fetc%2Fca%20x.pem&sslmode=verify-full&target_session_attrs=read-write")
-                .expect("accepted");
-        assert_eq!(
-            stripped,
-            "postgres://u@db/d?target_session_attrs=read-write"
+        let taken = parameters(
+            "postgres://u@db/d?sslrootcert=%2Fetc%2Fca%20x.pem&sslmode=verify-full&target_session_attrs=read-write",
         );
-        assert_eq!(own.root_certificates, Some(PathBuf::from("/etc/ca x.pem")));
+        assert_eq!(taken.kept, ["target_session_attrs=read-write"]);
+        let authorities = taken.own.root_certificates;
+        assert_eq!(authorities, Some(PathBuf::from("/etc/ca x.pem")));
         assert!(parse("postgres://u:p@127.0.0.1:5432/d").is_ok());
+    }
+
+    fn with_service(url: &str, text: &str) -> Result<Target, StoreError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("services");
+        std::fs::write(&file, text).expect("written");
+        let mut options = OpenOptions::default();
+        options.libpq.service_files = vec![file];
+        Target::parse(
+            &StoreUrl::parse(url).expect("the scheme is known"),
+            &options,
+        )
+    }
+
+    #[test]
+    fn a_service_says_what_the_url_leaves_open() {
+        let text = "[m]\nhost=localhost\nport=5433\nuser=sink\npassword=a%b&c\ndbname=d/e\nsslmode=disable";
+        for (url, expected) in [
+            ("postgres:///?service=m", "localhost 5433 sink a%b&c d/e"),
+            (
+                "postgres://me@/mine?service=m",
+                "localhost 5433 me a%b&c mine",
+            ),
+            (
+                "postgres://127.0.0.1/?service=m",
+                "127.0.0.1 5432 sink a%b&c d/e",
+            ),
+            (
+                "postgres:///?service=m&password=x",
+                "localhost 5433 sink x d/e",
+            ),
+        ] {
+            let config = with_service(url, text).expect(url).config;
+            let [Host::Tcp(host)] = config.get_hosts() else {
+                panic!("one host");
+            };
+            let shown = format!(
+                "{host} {} {} {} {}",
+                config.get_ports()[0],
+                config.get_user().expect("a user"),
+                String::from_utf8_lossy(config.get_password().expect("a password")),
+                config.get_dbname().expect("a database"),
+            );
+            assert_eq!(shown, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_service_is_told_with_its_line_and_without_its_value() {
+        for (line, told) in [
+            ("port=s3cret", "`port` is not known, or its value is wrong"),
+            (
+                "pasword=s3cret",
+                "`pasword` is not known, or its value is wrong",
+            ),
+            ("sslmode=prefer", "fall back to plaintext"),
+            (
+                "sslpassword=s3cret",
+                "the parameter `sslpassword` is not supported",
+            ),
+            ("sslrootcert=/nowhere/s3.pem", "/nowhere/s3.pem"),
+        ] {
+            let text = format!("[m]\nhost=db\n{line}");
+            let error = with_service("postgres:///?service=m", &text)
+                .err()
+                .expect(line);
+            assert_eq!(error.class(), ErrorClass::Usage, "{line}");
+            let shown = format!("{error}: {}", error.source().expect("says why"));
+            assert!(shown.contains(told) && !shown.contains("s3cret"), "{shown}");
+            assert!(
+                shown.contains("services, line 3") || line.starts_with("sslrootcert"),
+                "{shown}"
+            );
+        }
+        let error = with_service("postgres:///?service=x", "[m]")
+            .err()
+            .expect("absent");
+        assert!(error.to_string().contains("the service x"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! The conformance suite on PostgreSQL, and what only a server can do.
 
+mod libpq_files;
 mod outages;
 mod pooler;
 mod provoked;

@@ -107,9 +107,12 @@ async fn certificates_and_names_are_verified_d13() {
 /// Who a server lets in by certificate alone, before all others.
 const BY_CERTIFICATE: &str = "hostssl all alice all cert\n";
 
-fn show(server: &PostgresServer, setting: &str) -> String {
-    let shown = testkit::postgres_query(server.url(), &format!("show {setting}"));
-    shown.expect("shown")[0][0].clone().expect("a text")
+/// Puts rules about who is let in before those that are there; they count when the server reads them again.
+pub(super) fn add_rules(server: &PostgresServer, rules: &str) {
+    let shown = testkit::postgres_query(server.url(), "show hba_file");
+    let file = shown.expect("shown")[0][0].clone().expect("a text");
+    let others = std::fs::read_to_string(&file).expect("rules");
+    std::fs::write(&file, format!("{rules}{others}")).expect("written");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,9 +120,7 @@ async fn a_client_certificate_lets_in_and_a_half_set_or_wrong_one_is_told_d13() 
     let Some((server, folder)) = start() else {
         return;
     };
-    let rules = show(&server, "hba_file");
-    let others = std::fs::read_to_string(&rules).expect("rules");
-    std::fs::write(&rules, format!("{BY_CERTIFICATE}{others}")).expect("written");
+    add_rules(&server, BY_CERTIFICATE);
     testkit::postgres_query(
         server.url(),
         "create role alice login; grant all on schema public to alice",
