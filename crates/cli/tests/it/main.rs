@@ -22,6 +22,7 @@ mod produce;
 mod program;
 mod reload;
 mod rights;
+mod roles;
 mod schema;
 mod secrets;
 mod security;

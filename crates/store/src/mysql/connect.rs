@@ -59,8 +59,10 @@ impl Session {
     ) -> Result<Self, StoreError> {
         let doing = "connecting to MySQL";
         let offer = Offer::default();
-        let driver =
-            OptsBuilder::from_opts(target.driver.clone()).local_infile_handler(Some(offer.clone()));
+        let driver = OptsBuilder::from_opts(target.driver.clone())
+            // Options that were used keep what they read; fresh ones read the files as they are now.
+            .ssl_opts(target.driver.ssl_opts().cloned())
+            .local_infile_handler(Some(offer.clone()));
         let connecting = Conn::new(driver);
         let connection = tokio::time::timeout(target.options.connect_deadline, connecting)
             .await

@@ -11,10 +11,8 @@ use tidegauge_model::catalog::{self, MeasurementEntry};
 
 const HEAD: &str = "\
 -- Everything that Tidegauge needs in a database of MariaDB 11 or MySQL 8.4: run it in that database.
--- The sink's user then needs, with `store.manage_schema = false`:
---   grant select, insert, update on D.* to U;
---   grant delete on D.dead_letter to U;    -- for replaying, deleting and bounding dead letters
--- and DELETE on the tables m_... if the sink is to remove old rows (`store.retention`).
+-- The statements that make the users of a sink (with `store.manage_schema = false`) and of a page are in
+-- docs/storage.md.
 set names utf8mb4 collate utf8mb4_bin;
 set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
 ";

@@ -157,34 +157,32 @@ fn default_mode(host: &str) -> Mode {
     }
 }
 
-/// TLS that verifies certificate and name, against the authorities of a PEM file or the system's.
+/// TLS that verifies certificate and name, against the authorities of a PEM file or the system's. The
+/// driver reads the file by every connection; one that is unusable is told here.
 fn verify(authorities: Option<&Path>) -> Result<SslOpts, StoreError> {
-    let roots: Vec<Vec<u8>> = match authorities {
-        Some(path) => {
-            let named = certificates(path)?.into_iter();
-            named.map(|certificate| certificate.to_vec()).collect()
-        }
-        None => {
-            let system = rustls_native_certs::load_native_certs().certs;
-            // Some systems keep certificates that nobody can use; one must not be in the others' way.
-            let mut store = rustls::RootCertStore::empty();
-            let usable = system
-                .into_iter()
-                .filter(|certificate| store.add(certificate.clone()).is_ok());
-            usable.map(|certificate| certificate.to_vec()).collect()
-        }
-    };
+    let verified = SslOpts::default().with_disable_built_in_roots(true);
+    if let Some(path) = authorities {
+        certificates(path)?;
+        return Ok(verified.with_root_certs(vec![path.to_owned().into()]));
+    }
+    let system = rustls_native_certs::load_native_certs().certs;
+    // Some systems keep certificates that nobody can use; one must not be in the others' way.
+    let mut store = rustls::RootCertStore::empty();
+    let usable = system
+        .into_iter()
+        .filter(|certificate| store.add(certificate.clone()).is_ok());
+    let roots: Vec<_> = usable
+        .map(|certificate| certificate.to_vec().into())
+        .collect();
     if roots.is_empty() {
         return Err(refused(
             "the system has no authorities for TLS; name a PEM file with ssl-ca",
         ));
     }
-    Ok(SslOpts::default()
-        .with_disable_built_in_roots(true)
-        .with_root_certs(roots.into_iter().map(Into::into).collect()))
+    Ok(verified.with_root_certs(roots))
 }
 
-/// TLS with the program's own certificate. The driver reads the files again by every connection; a
+/// TLS with the program's own certificate. The driver reads the files by every connection; a
 /// pair that is unusable is told here.
 fn with_identity(tls: SslOpts, files: &IdentityFiles) -> Result<SslOpts, StoreError> {
     files.read()?;

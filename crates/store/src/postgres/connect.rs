@@ -55,7 +55,8 @@ impl Session {
     pub(super) async fn connect(target: &Target, purpose: Purpose) -> Result<Self, StoreError> {
         let doing = "connecting to PostgreSQL";
         let driver = target.driver(ErrorClass::Outage)?;
-        let opened = open(&driver, target.tls.as_ref());
+        let tls = target.tls.as_ref().map(|tls| tls.connector());
+        let opened = open(&driver, tls);
         let (client, task) = tokio::time::timeout(target.options.connect_deadline, opened)
             .await
             .map_err(|_| errors::deadline_elapsed(doing, During::Statement))?
@@ -202,7 +203,7 @@ impl Session {
 
 async fn open(
     driver: &Config,
-    tls: Option<&MakeRustlsConnect>,
+    tls: Option<MakeRustlsConnect>,
 ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     // The connection's error reaches the statement that waits; between statements it is logged.
     fn log(ended: Result<(), tokio_postgres::Error>) {
@@ -216,7 +217,7 @@ async fn open(
             Ok((client, tokio::spawn(async { log(connection.await) })))
         }
         Some(tls) => {
-            let (client, connection) = driver.connect(tls.clone()).await?;
+            let (client, connection) = driver.connect(tls).await?;
             Ok((client, tokio::spawn(async { log(connection.await) })))
         }
     }

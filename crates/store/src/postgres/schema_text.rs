@@ -14,13 +14,8 @@ const FUNCTIONS: &str = include_str!("functions.sql");
 
 const HEAD: &str = "\
 -- Everything that Tidegauge needs in a schema of PostgreSQL 14 or newer. Names are not qualified: run
--- it with the schema first in the search_path, as the role that is to own the tables. The sink's role
--- then needs, with `store.manage_schema = false`:
---   grant usage on schema S to R;
---   grant select, insert, update on all tables in schema S to R;
---   alter default privileges in schema S grant select, insert, update on tables to R;
---   grant delete on dead_letter to R;    -- for replaying, deleting and bounding dead letters
--- and TEMP on the database, which every role has by default.
+-- it with the schema first in the search_path, as the role that is to own the tables. The statements that
+-- make that role, and those of a sink (with `store.manage_schema = false`) and of a page, are in docs/storage.md.
 -- Each of its partitions holds a day. Make them ahead, again and again:
 --   select tidegauge_make_partitions(current_date - 1, current_date + 14);
 ";

@@ -11,12 +11,88 @@ use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
     WantsVerifier,
 };
-use std::path::Path;
-use std::sync::Arc;
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tidegauge_model::FileStamp;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// TLS as the user asked for it, with files that are read again when they were replaced.
+pub(super) struct Tls {
+    asked: Asked,
+    made: Mutex<Made>,
+}
+
+/// What the user asked of TLS.
+pub(super) struct Asked {
+    /// Whether certificate and name are verified; else any is taken (`sslmode=require`, where the user wrote it).
+    pub(super) verified: bool,
+    /// A PEM file of authorities; the system's without it.
+    pub(super) authorities: Option<PathBuf>,
+    pub(super) identity: Option<IdentityFiles>,
+}
+
+struct Made {
+    connector: MakeRustlsConnect,
+    /// How the files looked before they were read.
+    stamps: Vec<Option<FileStamp>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] with the file that is at fault.
+    pub(super) fn open(asked: Asked) -> Result<Self, StoreError> {
+        let stamps = asked.stamps();
+        let connector = asked.make()?;
+        let made = Mutex::new(Made { connector, stamps });
+        Ok(Self { asked, made })
+    }
+
+    /// What makes a connection now. Files that cannot be used, which may be because one of two was not
+    /// replaced yet, are warned of; what was there before stays in use.
+    pub(super) fn connector(&self) -> MakeRustlsConnect {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = self.asked.stamps();
+        if stamps != made.stamps {
+            made.stamps = stamps;
+            match self.asked.make() {
+                Ok(connector) => {
+                    tracing::info!("the files of TLS to PostgreSQL were replaced and are in use");
+                    made.connector = connector;
+                }
+                Err(error) => {
+                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                    tracing::warn!("{error}: {cause}; what was there before stays in use");
+                }
+            }
+        }
+        made.connector.clone()
+    }
+}
+
+impl Asked {
+    fn stamps(&self) -> Vec<Option<FileStamp>> {
+        let own = self
+            .identity
+            .iter()
+            .flat_map(|files| [&files.certificate, &files.key]);
+        let stamp = |path: &PathBuf| Some(FileStamp::of(&std::fs::metadata(path).ok()?));
+        self.authorities.iter().chain(own).map(stamp).collect()
+    }
+
+    fn make(&self) -> Result<MakeRustlsConnect, StoreError> {
+        let identity = self.identity.as_ref();
+        match self.verified {
+            true => verify(self.authorities.as_deref(), identity),
+            false => encrypt_only(identity),
+        }
+    }
+}
+
 /// TLS that verifies certificate and name, against the authorities of a PEM file or the system's.
-pub(super) fn verify(
+fn verify(
     authorities: Option<&Path>,
     identity: Option<&IdentityFiles>,
 ) -> Result<MakeRustlsConnect, StoreError> {
@@ -44,9 +120,7 @@ pub(super) fn verify(
 }
 
 /// TLS that encrypts and takes any certificate: `sslmode=require`, where the user wrote it.
-pub(super) fn encrypt_only(
-    identity: Option<&IdentityFiles>,
-) -> Result<MakeRustlsConnect, StoreError> {
+fn encrypt_only(identity: Option<&IdentityFiles>) -> Result<MakeRustlsConnect, StoreError> {
     let verifier = Arc::new(AnyCertificate(Arc::new(ring::default_provider())));
     let config = builder()?
         .dangerous()

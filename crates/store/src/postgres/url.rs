@@ -12,16 +12,16 @@
 //! service files, for what the URL does not say; `passfile` another file of passwords than libpq's.
 
 use super::libpq::{LibpqFiles, pass_file, service_file};
-use super::tls;
+use super::tls::{Asked, Tls};
 use crate::identity::{IdentityFiles, percent_decoded};
 use crate::open::percent_encoded;
 use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Where and how to connect. Holds the password: it is never printed.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) struct Target {
     config: Config,
     /// Where a password is looked for, if the URL has none.
     pass_file: Option<PathBuf>,
-    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) options: OpenOptions,
 }
 
@@ -72,13 +72,11 @@ impl Target {
         }
         let tls = match mode {
             Mode::Disable => None,
-            Mode::Require if own.root_certificates.is_none() => {
-                Some(tls::encrypt_only(identity.as_ref())?)
-            }
-            Mode::Require | Mode::VerifyFull => Some(tls::verify(
-                own.root_certificates.as_deref(),
-                identity.as_ref(),
-            )?),
+            mode => Some(Arc::new(Tls::open(Asked {
+                verified: mode == Mode::VerifyFull || own.root_certificates.is_some(),
+                authorities: own.root_certificates,
+                identity,
+            })?)),
         };
         config
             .ssl_mode(if tls.is_some() {

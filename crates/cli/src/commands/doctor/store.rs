@@ -169,7 +169,7 @@ fn rights(condition: &StoreCondition, settings: &Settings, findings: &mut Findin
     match (condition.may_create, manages) {
         (false, true) => findings.warning(
             CHECK,
-            "this role may not create tables: new measurements wait; grant CREATE on the schema, or set store.manage_schema = false and make tables by `tidegauge store schema`",
+            "this role may not create tables: new measurements wait; grant CREATE on the schema, or set store.manage_schema = false and make tables by `tidegauge store migrate --print-sql`",
         ),
         (true, _) => findings.ok(CHECK, "select, insert, update and create"),
         (false, false) => findings.ok(CHECK, "select, insert and update"),

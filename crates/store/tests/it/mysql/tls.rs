@@ -89,6 +89,19 @@ async fn certificates_names_and_clients_are_verified_d13() {
         assert_eq!(error.class(), class, "{text}");
         assert!(text.contains(told), "{text}, not: {told}");
     }
+
+    // An authority that was replaced counts at the next connection.
+    let ours = tempfile::tempdir().expect("a folder");
+    let authority = ours.path().join("ca.pem");
+    std::fs::copy(file("other-ca.pem"), &authority).expect("copied");
+    let parameters = format!("ssl-mode=verify_identity&ssl-ca={}", authority.display());
+    let url = store_url(&as_user("bob", "localhost", &parameters));
+    let mut store = open_store(&url, &OpenOptions::default()).expect("the URL is right");
+    let error = store.known_positions(&source()).await.expect_err("unknown");
+    assert!(chain(&error).contains("certificate"), "{}", chain(&error));
+    std::fs::copy(file("ca.pem"), &authority).expect("copied");
+    let known = store.known_positions(&source()).await;
+    known.unwrap_or_else(|error| panic!("{}", chain(&error)));
 }
 
 /// The server may run as another user.

@@ -190,3 +190,110 @@ async fn a_client_certificate_lets_in_and_a_half_set_or_wrong_one_is_told_d13() 
         assert!(text.contains(told), "{text}, not: {told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channel_binding_is_kept_where_it_is_asked_for_d13() {
+    let Some((server, folder)) = start() else {
+        return;
+    };
+    add_rules(&server, "host all sink all scram-sha-256\n");
+    testkit::postgres_query(
+        server.url(),
+        "create role sink login password 's3cret'; grant create on schema public to sink",
+    )
+    .expect("a role");
+    enable_tls(&server, folder.path());
+    let ca = folder.path().join("ca.pem").display().to_string();
+    let ask = async |user: &str, parameters: &str| {
+        let port = server.port();
+        let url = format!("postgres://{user}@localhost:{port}/postgres?{parameters}");
+        let mut store = store_at(&store_url(&url));
+        store.migrate().await
+    };
+    let verified = format!("sslmode=verify-full&sslrootcert={ca}&channel_binding=require");
+    ask("sink:s3cret", &verified).await.expect("bound");
+    for (user, parameters, told) in [
+        (
+            "sink:wrong",
+            verified.as_str(),
+            "password authentication failed",
+        ),
+        // Without TLS there is nothing to bind to; and one who is let in without a password is bound to nothing.
+        (
+            "sink:s3cret",
+            "sslmode=disable&channel_binding=require",
+            "channel binding",
+        ),
+        ("postgres", &verified, "channel binding"),
+    ] {
+        let error = ask(user, parameters).await.expect_err(told);
+        let text = chain(&error);
+        assert_eq!(error.class(), ErrorClass::Outage, "{text}");
+        assert!(text.contains(told) && !text.contains("s3cret"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_were_replaced_count_at_the_next_connection() {
+    let Some((server, old)) = start() else {
+        return;
+    };
+    add_rules(&server, BY_CERTIFICATE);
+    testkit::postgres_query(
+        server.url(),
+        "create role alice login; grant all on schema public to alice",
+    )
+    .expect("a role");
+    enable_tls(&server, old.path());
+    let (new, ours) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    certificates::write_certificates(new.path()).expect("written");
+    let file = |name: &str| ours.path().join(name);
+    let take = |from: &tempfile::TempDir, name: &str| {
+        std::fs::copy(from.path().join(name), file(name)).expect("copied");
+    };
+    for name in ["ca.pem", "client.pem", "client.key"] {
+        take(&old, name);
+    }
+    let url = format!(
+        "postgres://alice@localhost:{}/postgres?sslmode=verify-full&sslrootcert={}&sslcert={}&sslkey={}",
+        server.port(),
+        file("ca.pem").display(),
+        file("client.pem").display(),
+        file("client.key").display()
+    );
+    let mut store = store_at(&store_url(&url));
+    store.migrate().await.expect("let in");
+
+    // Another authority, on both sides; who is connected stays so.
+    enable_tls(&server, new.path());
+    store
+        .known_positions(&source())
+        .await
+        .expect("still connected");
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'alice'";
+    testkit::postgres_query(server.url(), end).expect("ended");
+    let mut refused = async |why: &str| {
+        // The first may be the one that finds its connection ended.
+        for _ in 0..2 {
+            let error = store.known_positions(&source()).await.expect_err(why);
+            assert_eq!(
+                error.class(),
+                ErrorClass::Outage,
+                "{why}: {}",
+                chain(&error)
+            );
+        }
+    };
+    refused("another authority").await;
+    take(&new, "ca.pem");
+    refused("the server knows our certificate no more").await;
+    std::fs::write(file("client.key"), "half").expect("written");
+    take(&new, "client.pem");
+    refused("its key is not there yet, so the old pair is shown").await;
+    take(&new, "client.key");
+    let let_in = store.known_positions(&source()).await;
+    let_in.unwrap_or_else(|error| panic!("{}", chain(&error)));
+}
