@@ -234,13 +234,12 @@ impl Publisher {
             let read = self
                 .on_spool(move |spool| spool.read(cursor, room, bytes))
                 .await;
-            let Some(entries) = read else {
+            let Some(page) = read else {
                 // The spool failed; what is under way goes on, and reading begins again later.
                 flight.failed = true;
                 return;
             };
-            flight.drained = entries.is_empty();
-            for entry in entries {
+            for entry in page.entries {
                 match link.send(entry.id, &entry.payload) {
                     Ok(()) => flight.handed_over(&entry),
                     // The rest is read again when outcomes have made room.
@@ -252,6 +251,7 @@ impl Publisher {
                     }
                 }
             }
+            flight.drained = page.is_last;
         }
     }
 

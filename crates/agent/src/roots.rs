@@ -56,6 +56,15 @@ impl HostRoots {
         self.proc.join(process).join(file)
     }
 
+    /// Whether [`Self::proc_of_namespace`] tells of the host's own namespace of this kind (namespaces(7),
+    /// `mnt` for example): that of process 1. False where we may not know it.
+    #[must_use]
+    pub fn has_namespace_of_host(&self, kind: &str) -> bool {
+        let namespace = |process: &str| self.proc.join(process).join("ns").join(kind).read_link();
+        self.root_fs != Path::new("/")
+            || matches!((namespace("self"), namespace("1")), (Ok(own), Ok(host)) if own == host)
+    }
+
     /// A path of the host as this program reaches it.
     #[must_use]
     pub fn on_host(&self, path: &Path) -> PathBuf {
@@ -84,6 +93,24 @@ mod tests {
             host.proc_of_namespace("net/dev"),
             Path::new("/host/proc/1/net/dev")
         );
+    }
+
+    #[test]
+    fn a_namespace_is_the_hosts_when_process_1_has_the_same() {
+        let tree = tempfile::tempdir().expect("a folder");
+        let has = || HostRoots::new(tree.path(), "/sys", "/").has_namespace_of_host("mnt");
+        assert!(!has(), "nobody may say");
+        for (process, namespace) in [("1", "mnt:[4026531841]"), ("self", "mnt:[4026532000]")] {
+            let folder = tree.path().join(process).join("ns");
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::os::unix::fs::symlink(namespace, folder.join("mnt")).expect("a link");
+        }
+        assert!(!has(), "a service manager has made one for us");
+        let own = tree.path().join("self/ns/mnt");
+        std::fs::remove_file(&own).expect("it was there");
+        std::os::unix::fs::symlink("mnt:[4026531841]", own).expect("a link");
+        assert!(has());
+        assert!(HostRoots::new("/p", "/s", "/host").has_namespace_of_host("mnt"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod serve;
 mod service;
 mod settings;
 mod shutdown;
+#[cfg(target_os = "linux")]
+mod startup_memory;
 mod state_dir;
 mod version;
 

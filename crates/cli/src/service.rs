@@ -9,11 +9,13 @@ use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Says that the program is ready, then that it lives, twice in the time that the manager allows
+/// Says that the program is ready and gives back what its start took; then says that it lives, twice in the time that the manager allows
 /// (`WatchdogSec=`), and that it stops when the token is cancelled.
 pub(crate) fn ready(cancel: CancellationToken) {
     let allowed = sd_notify::watchdog_enabled();
     tell(NotifyState::Ready);
+    #[cfg(target_os = "linux")]
+    tokio::spawn(crate::startup_memory::give_back());
     // Owned by the runtime. A service that stops is not watched any more: it has until TimeoutStopSec=.
     tokio::spawn(async move {
         loop {

@@ -17,8 +17,8 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -45,6 +45,12 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// What the call of `poll` itself takes, and more. `poll` waits whole milliseconds and spins through
 /// the rest of its time: with so little beyond them, no time is left when the wait is over.
 const POLL_CALL: Duration = Duration::from_micros(50);
+/// What the settings' properties may change. Of zstd the fastest level: its own default, 3, makes a batch of
+/// measurements 2 % smaller, and clears large tables for each.
+const DEFAULTS: [(&str, &str); 2] = [
+    ("partitioner", "murmur2_random"),
+    ("compression.level", "1"),
+];
 /// How long dropping a producer may take; afterwards its threads are left behind.
 const DROP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -106,6 +112,8 @@ struct Context {
     may_not_send: AtomicBool,
     /// When the call of `poll` ends that is under way.
     poll_ends: Mutex<Instant>,
+    /// The thread that polls.
+    poller: OnceLock<ThreadId>,
     /// Wakes the polling thread from its rest.
     work: Condvar,
     stop: AtomicBool,
@@ -121,12 +129,13 @@ impl Context {
     /// The work of the polling thread.
     fn poll_until_stopped(client: &BaseProducer<Self>) {
         let context = client.context();
+        context.poller.get_or_init(|| thread::current().id());
         while !context.stop.load(Ordering::Acquire) {
             let wait = if context.is_idle() { GLANCE } else { POLL };
             let timeout = wait + POLL_CALL;
             *context.poll_ends() = Instant::now() + timeout;
             client.poll(timeout);
-            context.rest();
+            context.rest(REST);
         }
     }
 
@@ -134,13 +143,22 @@ impl Context {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// Waits while there is nothing to do.
-    fn rest(&self) {
+    /// Waits while there is nothing to do, `most` at most.
+    fn rest(&self, most: Duration) {
         let nothing_to_do = |_: &mut Instant| self.is_idle() && !self.stop.load(Ordering::Acquire);
         let rested = self
             .work
-            .wait_timeout_while(self.poll_ends(), REST, nothing_to_do);
+            .wait_timeout_while(self.poll_ends(), most, nothing_to_do);
         drop(rested);
+    }
+
+    /// Rests through what is left of the call of `poll` that brought the last delivery: it has whole
+    /// milliseconds no more, and what is beyond them it would spin through.
+    fn rest_instead_of_polling(&self) {
+        if self.poller.get() == Some(&thread::current().id()) {
+            let left = self.poll_ends().saturating_duration_since(Instant::now());
+            self.rest(left);
+        }
     }
 
     /// Ends a rest, after what it waits for has changed.
@@ -154,17 +172,6 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Sleeps until `poll` has whole milliseconds left, which it would spin through at its end.
-    fn sleep_instead_of_spinning(&self) {
-        let left = self.poll_ends().saturating_duration_since(Instant::now());
-        std::thread::sleep(beyond_milliseconds(left.saturating_sub(POLL_CALL)));
-    }
-}
-
-/// The part of a time that is less than a millisecond.
-fn beyond_milliseconds(time: Duration) -> Duration {
-    Duration::from_nanos(u64::from(time.subsec_nanos() % 1_000_000))
 }
 
 impl ClientContext for Context {
@@ -209,7 +216,7 @@ impl ProducerContext for Context {
         });
         // Nobody waits for another one.
         if !others {
-            self.sleep_instead_of_spinning();
+            self.rest_instead_of_polling();
         }
     }
 }
@@ -252,8 +259,10 @@ impl Producer {
                     .max(1)
                     .to_string(),
             );
-        if !settings.properties.contains_key("partitioner") {
-            config.set("partitioner", "murmur2_random");
+        for (name, value) in DEFAULTS {
+            if !settings.properties.contains_key(name) {
+                config.set(name, value);
+            }
         }
         let context = Context {
             health: Health::new(role),
@@ -262,6 +271,7 @@ impl Producer {
             sasl: settings.sasl.clone(),
             may_not_send: AtomicBool::new(false),
             poll_ends: Mutex::new(Instant::now()),
+            poller: OnceLock::new(),
             work: Condvar::new(),
             stop: AtomicBool::new(false),
         };
@@ -404,7 +414,7 @@ pub(crate) fn spawn(
     name: &'static str,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, KafkaError> {
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)
         .map_err(|source| KafkaError::Thread { name, source })

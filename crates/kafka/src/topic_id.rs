@@ -1,6 +1,6 @@
 //! Asks the brokers for a topic's id and its number of partitions.
 //!
-//! One of the three files of the project with `unsafe`: the id (KIP-516) tells a topic from another one that was
+//! One of the four files of the project with `unsafe`: the id (KIP-516) tells a topic from another one that was
 //! made later under the same name, the delivery contract needs that (D5), and the safe interface of
 //! `rdkafka` 0.39 has no way to it. It calls `DescribeTopics` of librdkafka and nothing else.
 //!

@@ -27,10 +27,13 @@ pub(crate) struct Removed {
     pub(crate) bytes: u64,
 }
 
-/// One page of entries.
+/// Entries that follow one another.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) entries: Vec<Entry>,
+pub struct Page {
+    /// The oldest first; those that are corrupt are left out.
+    pub entries: Vec<Entry>,
+    /// Whether there was nothing behind them.
+    pub is_last: bool,
     /// Ids of entries whose checksum does not fit.
     pub(crate) corrupt: Vec<i64>,
 }
@@ -146,9 +149,11 @@ pub(crate) fn read_page(
          WHERE id > ?1 ORDER BY id",
     )?;
     let mut rows = behind.query([after_id])?;
-    while page.entries.len() < max_entries.max(1)
-        && let Some(row) = rows.next()?
-    {
+    while page.entries.len() < max_entries.max(1) {
+        let Some(row) = rows.next()? else {
+            page.is_last = true;
+            break;
+        };
         let (id, epoch, sequence) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let stored_bytes = unsigned(row.get(4)?);
         if !page.entries.is_empty() && bytes.saturating_add(stored_bytes) > max_bytes as u64 {

@@ -2,7 +2,7 @@
 //! has it (D1, D2). The API blocks; it knows no metrics, no Kafka and no encoding.
 //!
 //! # The file
-//! One SQLite database (application id `TGsp`, format 1) in WAL mode, synchronous FULL:
+//! One SQLite database (application id `TGsp`, format 1) in WAL mode, synchronous FULL but for `acknowledge`:
 //!
 //! | table | row | columns |
 //! |---|---|---|
@@ -16,7 +16,8 @@
 //! # Invariants
 //! - **Q1** When `append` returns, the batch is on the disk.
 //! - **Q2** An entry goes by `acknowledge`, or it is given up: forced out by a bound, refused, or
-//!   found corrupt. Whatever is given up is in `dropped` by the same transaction.
+//!   found corrupt. Whatever is given up is in `dropped` by the same transaction. What was
+//!   acknowledged last may be back after a power failure: it is sent again, and the receiver knows it.
 //! - **Q3** Entries are read in the order of their append, and the oldest is forced out first.
 //! - **Q4** No (epoch, sequence) is used twice: the next one is stored by the transaction that
 //!   uses the one before, and epochs only grow.
@@ -43,7 +44,7 @@ mod spool;
 mod state;
 
 pub use drops::{DropCause, Dropped};
-pub use entries::Entry;
+pub use entries::{Entry, Page};
 pub use error::SpoolError;
 pub use spool::{Opened, Spool, SpoolStats};
 pub use state::{Appended, NewBatch, SpoolSettings};

@@ -2,7 +2,7 @@
 
 use crate::SpoolError;
 use crate::drops::{self, DropCause, Dropped, Range};
-use crate::entries::{self, Entry};
+use crate::entries::{self, Page};
 use crate::error::is_disk_full;
 use crate::file::{self, SpoolFile};
 use crate::state::{Appended, NewBatch, SpoolSettings, State, record_all, store_next};
@@ -76,6 +76,7 @@ impl Spool {
             entries: 0,
             bytes: 0,
             stale: true,
+            waits_for_disk: true,
             unstored: Vec::new(),
             dropped: DropCause::ALL.into_iter().map(|cause| (cause, 0)).collect(),
             _lock: lock,
@@ -190,8 +191,8 @@ impl Spool {
     }
 
     /// Reads entries with ids greater than `after_id`, oldest first: at most `max_entries`, and
-    /// `max_bytes` of payload unless one entry alone has more. None when there is none. Entries
-    /// whose checksum does not fit are given up on the way (Q7).
+    /// `max_bytes` of payload unless one entry alone has more. Entries whose checksum does not fit
+    /// are given up on the way (Q7).
     ///
     /// # Errors
     /// When the file cannot be read, or a corrupt entry not be removed.
@@ -200,14 +201,14 @@ impl Spool {
         mut after_id: i64,
         max_entries: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Entry>, SpoolError> {
+    ) -> Result<Page, SpoolError> {
         let mut state = self.lock();
         loop {
             let page = state.read_with("reading from", |connection| {
                 entries::read_page(connection, after_id, max_entries, max_bytes)
             })?;
             let Some(last_corrupt) = page.corrupt.last() else {
-                return Ok(page.entries);
+                return Ok(page);
             };
             tracing::error!(
                 spool = %state.path.display(),
@@ -215,15 +216,16 @@ impl Spool {
                 "entries are corrupt and given up"
             );
             state.give_up(&page.corrupt, DropCause::Corrupt)?;
-            if !page.entries.is_empty() {
-                return Ok(page.entries);
+            if !page.entries.is_empty() || page.is_last {
+                return Ok(page);
             }
             after_id = *last_corrupt;
         }
     }
 
     /// Forgets entries that the receiver has (D2), with the drops that they told (Q5). Ids that are
-    /// not there are passed over. Returns how many were forgotten.
+    /// not there are passed over. Returns how many were forgotten. It is on the disk with the next
+    /// append (Q2): waiting for that would cost as much as the append itself.
     ///
     /// # Errors
     /// When the file cannot be written; then all of them stay.
@@ -232,7 +234,7 @@ impl Spool {
             return Ok(0);
         }
         let mut state = self.lock();
-        let (count, bytes) = state.write("forgetting entries of", |transaction, _| {
+        let (count, bytes) = state.write_later("forgetting entries of", |transaction, _| {
             let (mut count, mut bytes) = (0, 0);
             for &id in ids {
                 if let Some(removed) = entries::remove(transaction, id)? {

@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) bytes: u64,
     /// A write failed: what is in memory is read from the file again before the next call.
     pub(crate) stale: bool,
+    /// Whether the connection waits for the disk at the end of a transaction.
+    pub(crate) waits_for_disk: bool,
     /// Drops that could not be written yet.
     pub(crate) unstored: Vec<Range>,
     /// Batches given up since the spool was opened.
@@ -141,13 +143,39 @@ impl State {
         }
     }
 
-    /// Runs `change` in one transaction; it sees the drops that are not stored yet.
+    /// Runs `change` in one transaction, which is on the disk then; it sees the drops that are not
+    /// stored yet.
     pub(crate) fn write<T>(
         &mut self,
         doing: &'static str,
         change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
+        self.transaction(true, doing, change)
+    }
+
+    /// The same, but it is on the disk with the next [`Self::write`] only: until then a power failure,
+    /// not the end of the process, may undo it.
+    pub(crate) fn write_later<T>(
+        &mut self,
+        doing: &'static str,
+        change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
+    ) -> Result<T, SpoolError> {
+        self.transaction(false, doing, change)
+    }
+
+    fn transaction<T>(
+        &mut self,
+        wait_for_disk: bool,
+        doing: &'static str,
+        change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
+    ) -> Result<T, SpoolError> {
         self.refresh(doing)?;
+        if self.waits_for_disk != wait_for_disk {
+            let level = if wait_for_disk { "FULL" } else { "NORMAL" };
+            let set = self.connection.pragma_update(None, "synchronous", level);
+            set.map_err(|source| self.failed(doing, source))?;
+            self.waits_for_disk = wait_for_disk;
+        }
         let (connection, unstored) = (&mut self.connection, &self.unstored);
         let run = |connection: &mut Connection| {
             let transaction =

@@ -250,7 +250,7 @@ async fn forgets_only_what_is_acknowledged_d2() {
     scene.expect_waiting(3).await;
     scene.play.answer(2, Verdict::Stored);
     scene.expect_waiting(2).await;
-    let left: Vec<_> = scene.spool.read(0, 10, 1 << 20).expect("readable");
+    let left: Vec<_> = scene.spool.read(0, 10, 1 << 20).expect("readable").entries;
     assert_eq!(
         left.iter().map(|entry| entry.id).collect::<Vec<_>>(),
         [1, 3]
@@ -467,7 +467,7 @@ async fn a_stop_waits_for_acknowledgements_but_not_for_ever_d12() {
         "{:?}",
         before.elapsed()
     );
-    let left = scene.spool.read(0, 10, 1 << 20).expect("readable");
+    let left = scene.spool.read(0, 10, 1 << 20).expect("readable").entries;
     assert_eq!(
         left.iter().map(|entry| entry.id).collect::<Vec<_>>(),
         [2],

@@ -41,7 +41,7 @@ pub(crate) fn open(folder: &Path, max_bytes: u64) -> Spool {
 }
 
 pub(crate) fn batches(spool: &Spool) -> Vec<Batch> {
-    let entries = spool.read(0, 10_000, usize::MAX).expect("readable");
+    let entries = spool.read(0, 10_000, usize::MAX).expect("readable").entries;
     let decode = |payload: &[u8]| {
         let mut batch = BatchRef::default();
         let encoding = tidegauge_wire::by_header(b"json/1").expect("known");

@@ -117,7 +117,11 @@ impl Running {
 
     /// The points that are in the spool.
     pub(crate) fn points(&self) -> Vec<Point> {
-        let entries = self.spool.read(0, 10_000, usize::MAX).expect("readable");
+        let entries = self
+            .spool
+            .read(0, 10_000, usize::MAX)
+            .expect("readable")
+            .entries;
         let mut points = Vec::new();
         for entry in &entries {
             let mut batch = BatchRef::default();

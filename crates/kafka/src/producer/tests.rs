@@ -150,13 +150,3 @@ async fn dropping_a_producer_without_a_broker_is_quick_and_reports_everything() 
         );
     }
 }
-
-#[test]
-fn the_part_that_poll_would_spin_through_is_less_than_a_millisecond() {
-    let of_micros = |micros| beyond_milliseconds(Duration::from_micros(micros)).as_micros();
-    assert_eq!(of_micros(0), 0);
-    assert_eq!(of_micros(999), 999);
-    assert_eq!(of_micros(1_000), 0);
-    assert_eq!(of_micros(499_123), 123);
-    assert_eq!(of_micros(3_000_001), 1);
-}

@@ -1,7 +1,7 @@
 //! Tokens for `OAUTHBEARER`: fetched when librdkafka asks, and shared by all clients of the settings.
 //!
 //! librdkafka asks for a token when a client is made and again when four fifths of its life are over. Not
-//! how one is fetched: that is the owner's function. One of the three files of the project with `unsafe`:
+//! how one is fetched: that is the owner's function. One of the four files of the project with `unsafe`:
 //! `rdkafka` 0.39 hands the question to consumers and producers alone, an admin client has to be given its
 //! token.
 #![expect(

@@ -75,6 +75,7 @@ impl SpoolSource {
         loop {
             let page = self.spool.read(-1, PAGE_ENTRIES, PAGE_BYTES)?;
             let applied: Vec<i64> = page
+                .entries
                 .iter()
                 .map(|entry| entry.id)
                 .filter(|id| *id < next)
@@ -99,11 +100,12 @@ impl SpoolSource {
             .spool
             .read(self.given, PAGE_ENTRIES, PAGE_BYTES)
             .map_err(SinkError::Spool)?;
-        let Some(last) = page.last() else {
+        let Some(last) = page.entries.last() else {
             return Ok(None);
         };
         self.given = last.id;
         let messages = page
+            .entries
             .into_iter()
             .map(|entry| Message {
                 source: self.source.clone(),

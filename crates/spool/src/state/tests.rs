@@ -62,7 +62,7 @@ fn q2_on_a_full_disk_the_oldest_make_room_and_are_counted() {
     let stats = spool.stats().expect("readable");
     assert_eq!((stats.entries, stats.bytes), (9, 8 * 20_000 + 30_000));
     assert_eq!(stats.dropped[&DropCause::DiskFull], 2);
-    let sequences: Vec<_> = spool.read(0, 100, 1 << 20).expect("readable");
+    let sequences: Vec<_> = spool.read(0, 100, 1 << 20).expect("readable").entries;
     assert_eq!(
         sequences.iter().map(|e| e.sequence).collect::<Vec<_>>(),
         (2..=10).collect::<Vec<_>>()
@@ -95,7 +95,7 @@ fn q4_a_batch_that_found_no_room_at_all_is_counted_and_its_number_is_used() {
 
     no_limit(&spool);
     append(&spool, 100_000).expect("room again");
-    let sequences: Vec<_> = spool.read(0, 9, 1 << 20).expect("readable");
+    let sequences: Vec<_> = spool.read(0, 9, 1 << 20).expect("readable").entries;
     assert_eq!(
         sequences.iter().map(|e| e.sequence).collect::<Vec<_>>(),
         [0, 2]
@@ -138,4 +138,28 @@ fn a_loss_that_cannot_be_written_is_kept_in_memory_and_stored_with_the_next_batc
         2
     );
     assert_eq!(spool.next().1, 4);
+}
+
+#[test]
+fn q1_an_append_waits_for_the_disk_and_an_acknowledgement_leaves_that_to_it() {
+    let folder = TempDir::new().expect("a folder");
+    let spool = spool(&folder);
+    let level = || {
+        let state = spool.state_for_tests();
+        state
+            .connection
+            .pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))
+            .expect("a level")
+    };
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+    assert_eq!(level(), FULL);
+    for _ in 0..2 {
+        let id = append(&spool, 10).expect("room").id;
+        assert_eq!(level(), FULL);
+        assert_eq!(spool.acknowledge(&[id]).expect("writable"), 1);
+        assert_eq!(level(), NORMAL);
+    }
+    spool.begin_epoch(3_000).expect("writable");
+    assert_eq!(level(), FULL);
 }

@@ -113,6 +113,7 @@ fn q5_an_outage_of_any_length_is_one_range_that_is_told_until_acknowledged() {
     let ids: Vec<_> = spool
         .read(0, 9, 999)
         .expect("readable")
+        .entries
         .iter()
         .map(|e| e.id)
         .collect();
@@ -222,7 +223,7 @@ fn pages_are_bounded_and_never_empty_before_the_end() {
         append(&spool, &vec![0; bytes], false, 0);
     }
     let page = |after, entries, bytes| -> Vec<i64> {
-        let page = spool.read(after, entries, bytes).expect("readable");
+        let page = spool.read(after, entries, bytes).expect("readable").entries;
         page.iter().map(|entry| entry.id).collect()
     };
     assert_eq!(page(0, 10, 25), [1, 2]);
@@ -233,6 +234,13 @@ fn pages_are_bounded_and_never_empty_before_the_end() {
     );
     assert_eq!(page(0, 3, 9_999), [1, 2, 3]);
     assert_eq!(page(4, 10, 25), [0i64; 0]);
+    let is_last =
+        |after, entries, bytes| spool.read(after, entries, bytes).expect("readable").is_last;
+    assert!(
+        !is_last(0, 3, 9_999) && !is_last(0, 10, 25),
+        "there is more"
+    );
+    assert!(is_last(3, 2, 9_999) && is_last(4, 2, 9_999));
     assert_eq!(spool.acknowledge(&[2, 2, 77]).expect("writable"), 1);
     assert_eq!(page(0, 10, 9_999), [1, 3, 4]);
 }

@@ -36,7 +36,7 @@ fn q7_a_flipped_byte_costs_one_entry_and_its_neighbours_stay() {
     drop(database);
 
     let spool = open(&path, WIDE);
-    let entries = spool.read(0, 2, 1 << 20).expect("readable");
+    let entries = spool.read(0, 2, 1 << 20).expect("readable").entries;
     assert_eq!(entries.iter().map(|e| e.id).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(entries[1].payload, [2; 3_000]);
     assert_eq!(sequences(&spool), [0, 2, 4]);
@@ -64,7 +64,7 @@ fn q7_a_page_of_corrupt_entries_is_not_the_end() {
         .expect("an update");
     drop(database);
     let spool = open(&path, WIDE);
-    let entries = spool.read(0, 1, 1).expect("readable");
+    let entries = spool.read(0, 1, 1).expect("readable").entries;
     assert_eq!(entries.iter().map(|e| e.id).collect::<Vec<_>>(), [5]);
     assert_eq!(spool.drops().expect("readable")[0].batches(), 4);
 }

@@ -33,6 +33,6 @@ pub(crate) fn append(spool: &Spool, payload: &[u8], tell: bool, now_us: i64) -> 
 }
 
 pub(crate) fn sequences(spool: &Spool) -> Vec<u64> {
-    let entries = spool.read(0, 10_000, 1 << 30).expect("readable");
+    let entries = spool.read(0, 10_000, 1 << 30).expect("readable").entries;
     entries.iter().map(|entry| entry.sequence).collect()
 }

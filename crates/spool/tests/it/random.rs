@@ -213,7 +213,8 @@ impl Run {
         let entries = self
             .spool()
             .read(0, usize::MAX, usize::MAX)
-            .expect("readable");
+            .expect("readable")
+            .entries;
         assert_eq!(entries.len(), self.waiting.len());
         for (entry, waiting) in entries.iter().zip(&self.waiting) {
             assert_eq!(

@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
         check: text::lengths,
     },
     Rule {
-        name: "unsafe is in three files",
+        name: "unsafe is in four files",
         check: text::unsafety,
     },
     Rule {

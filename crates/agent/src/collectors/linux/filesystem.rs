@@ -44,6 +44,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub struct Filesystem {
     roots: HostRoots,
     mountinfo: SourceFile,
+    mounts_are_the_hosts: bool,
     ask: AskSpace,
     deadline: Duration,
     askers: HashMap<PathBuf, Asker>,
@@ -63,6 +64,7 @@ impl Filesystem {
         Self {
             roots: roots.clone(),
             mountinfo: SourceFile::new(roots.proc_of_namespace("mountinfo")),
+            mounts_are_the_hosts: roots.has_namespace_of_host("mnt"),
             ask,
             deadline,
             askers: HashMap::new(),
@@ -77,7 +79,7 @@ impl Collector for Filesystem {
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
         self.mountinfo.read_bytes()?;
-        let mounts = mounts::real_mounts(&self.mountinfo)?;
+        let mounts = mounts::real_mounts(&self.mountinfo, self.mounts_are_the_hosts)?;
         let time_us = clock.now_us();
         let mut asked = Vec::with_capacity(mounts.len());
         for mount in mounts {

@@ -53,6 +53,6 @@ fn last_batch(program: &Path, folder: &Path, encoding: &str) -> anyhow::Result<V
         max_age_us: i64::MAX,
     };
     let (spool, _) = Spool::open(&state.join("spool.db"), settings, SystemClock.now_us())?;
-    let mut entries = spool.read(0, 1_000, usize::MAX)?;
+    let mut entries = spool.read(0, 1_000, usize::MAX)?.entries;
     Ok(entries.pop().context("no batch was spooled")?.payload)
 }

@@ -74,15 +74,20 @@ pub(super) struct Mount {
     root: Vec<u8>,
 }
 
-/// The real mounts among those that were read into `mountinfo`, in its order.
-pub(super) fn real_mounts(mountinfo: &SourceFile) -> Result<Vec<Mount>, CollectError> {
+/// The real mounts among those that were read into `mountinfo`, in its order. `of_host`: they are the
+/// host's own and not the view that a service manager has made for us (`ProtectSystem=`), in which
+/// mount points are read-only for us alone.
+pub(super) fn real_mounts(
+    mountinfo: &SourceFile,
+    of_host: bool,
+) -> Result<Vec<Mount>, CollectError> {
     let mut mounts: Vec<Option<Mount>> = Vec::new();
     let mut by_mount_point: HashMap<PathBuf, usize> = HashMap::new();
     for (line, text) in (1..).zip(mountinfo.bytes().split(|&byte| byte == b'\n')) {
         if text.is_empty() {
             continue;
         }
-        let mount = parse(text).ok_or_else(|| CollectError::Parse {
+        let mount = parse(text, of_host).ok_or_else(|| CollectError::Parse {
             path: mountinfo.path().to_owned(),
             line,
             what: "a column of the mount is missing",
@@ -127,20 +132,19 @@ fn is_one_of(filesystem_type: &str, list: &[&str]) -> bool {
 }
 
 /// Parses `36 35 98:0 /root /mount rw,noatime master:1 - ext3 /dev/sda1 rw,errors=continue`.
-fn parse(text: &[u8]) -> Option<Mount> {
+fn parse(text: &[u8], of_host: bool) -> Option<Mount> {
     let mut words = text.split(|&byte| byte == b' ');
     let number = words.nth(2)?.to_owned();
     let root = words.next()?.to_owned();
     let mount_point = PathBuf::from(OsString::from_vec(unescaped(words.next()?)));
-    // How this mount point takes writes, which a service manager may have made read-only for us alone
-    // (`ProtectSystem=`); what the file system itself does is said at the end.
-    let _options_of_mount_point = words.next()?;
+    let is_read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|one| one == b"ro");
+    // This mount point alone, as with a read-only subvolume; the whole file system is told at the end.
+    let mount_point_is_read_only = is_read_only(words.next()?);
     // Optional columns end with a dash.
     words.find(|word| *word == b"-")?;
     let filesystem_type = String::from_utf8_lossy(words.next()?).into_owned();
     let device = String::from_utf8_lossy(&unescaped(words.next()?)).into_owned();
-    let mut options = words.next()?.split(|&byte| byte == b',');
-    let read_only = options.any(|option| option == b"ro");
+    let read_only = is_read_only(words.next()?) || (of_host && mount_point_is_read_only);
     Some(Mount {
         mount_point,
         device,
@@ -178,7 +182,7 @@ mod tests {
 
     fn mount_points(mountinfo: &str) -> Vec<String> {
         let mountinfo = SourceFile::holding(mountinfo);
-        let mounts = real_mounts(&mountinfo).expect("parses");
+        let mounts = real_mounts(&mountinfo, true).expect("parses");
         mounts
             .iter()
             .map(|mount| mount.mount_point.display().to_string())
@@ -195,13 +199,14 @@ mod tests {
     #[test]
     fn a_line_is_parsed_with_its_escapes() {
         let line = br"36 35 98:0 /a /mnt\040one\011\134x ro,noatime master:1 shared:2 - nfs4 srv:/a\040b rw,hard";
-        let mount = parse(line).expect("parses");
+        let mount = parse(line, false).expect("parses");
         assert_eq!(mount.mount_point, Path::new("/mnt one\t\\x"));
         assert_eq!(mount.device, "srv:/a b");
         assert_eq!(mount.filesystem_type, "nfs4");
         assert!(!mount.read_only, "read-only for us, not for the host");
+        assert!(parse(line, true).expect("parses").read_only, "for the host");
         let line = b"1 0 8:1 / / rw,relatime - ext4 /dev/sda1 errors=remount-ro,ro";
-        assert!(parse(line).expect("parses").read_only);
+        assert!(parse(line, false).expect("parses").read_only);
         assert_eq!(unescaped(br"\04 \8 \400\"), br"\04 \8 \400\");
     }
 
@@ -210,7 +215,7 @@ mod tests {
         let mountinfo =
             SourceFile::holding("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /b rw -");
         assert!(matches!(
-            real_mounts(&mountinfo),
+            real_mounts(&mountinfo, true),
             Err(CollectError::Parse { line: 2, .. })
         ));
     }

@@ -1,6 +1,6 @@
 //! Asks the kernel how its clock is kept right: adjtimex(2), which needs no rights to read.
 //!
-//! One of the three files of the project with `unsafe`: there is no file of `/proc` with this, and none of
+//! One of the four files of the project with `unsafe`: there is no file of `/proc` with this, and none of
 //! the crates that we have wraps the call. It hands the kernel one structure that it owns, with
 //! `modes` = 0, which changes nothing.
 #![expect(
