@@ -70,7 +70,7 @@ pub async fn run(
 /// # Errors
 /// As [`run`].
 pub async fn run_with(
-    settings: CollectSettings,
+    mut settings: CollectSettings,
     asked: Option<ChecksAsked>,
     spool: Spool,
     clock: Arc<dyn Clock>,
@@ -80,7 +80,7 @@ pub async fn run_with(
 ) -> Result<(), AgentError> {
     settings.validate()?;
     let mut checks = RunningChecks::new(&settings);
-    let first = checks.made(&settings.checks)?;
+    let first = checks.made(std::mem::take(&mut settings.checks))?;
     let opened = listeners::open(&settings.listeners)?;
     let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 /// When a file was written last, how long it is, and which one it is (stat(2)). One that is renamed over
 /// another differs by its number even where time and length are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileStamp {
     seconds: i64,
     nanoseconds: i64,

@@ -11,9 +11,10 @@ use crate::probes::{Check, CheckSettings, ProbeContext};
 use crate::schedule::{Ticks, phase};
 use crate::settings::validate_checks;
 use crate::turnstiles::{Turnstile, Turnstiles};
-use crate::{AgentError, CollectSettings};
+use crate::{AgentError, CheckState, CollectSettings};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{AgentId, FileStamp, Value, name};
 use tokio::sync::{mpsc, oneshot};
@@ -92,7 +93,7 @@ pub(super) struct Made {
 }
 
 struct Running {
-    settings: CheckSettings,
+    settings: Arc<CheckSettings>,
     files: Vec<Seen>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -125,14 +126,14 @@ impl RunningChecks {
     }
 
     /// Makes those that do not run as they are wanted.
-    pub(super) fn made(&self, wanted: &[CheckSettings]) -> Result<Vec<Made>, AgentError> {
+    pub(super) fn made(&self, wanted: Vec<CheckSettings>) -> Result<Vec<Made>, AgentError> {
         let mut made = Vec::new();
         for settings in wanted {
             // Before they are read: a file that is written meanwhile is another one the next time.
-            let files = seen(settings);
+            let files = seen(&settings);
             let running = self.running.get(settings.name());
-            if running.is_none_or(|one| one.settings != *settings || one.files != files) {
-                let check = Check::new(settings.clone(), &self.context)?;
+            if running.is_none_or(|one| *one.settings != settings || one.files != files) {
+                let check = Check::new(settings, &self.context)?;
                 made.push(Made { check, files });
             }
         }
@@ -142,7 +143,7 @@ impl RunningChecks {
     /// Begins checks, each after the one that it takes the place of.
     pub(super) fn begin(&mut self, made: Vec<Made>, tasks: &Tasks, tracker: &TaskTracker) {
         for Made { check, files } in made {
-            let settings = check.settings().clone();
+            let settings = Arc::clone(check.settings());
             let stop = tasks.stop.child_token();
             let own = Tasks {
                 stop: stop.clone(),
@@ -207,24 +208,30 @@ impl RunningChecks {
                 return tasks.stop.cancelled().await;
             };
             // Who asked may have gone.
-            answer.send(self.change(&wanted, &tasks, &tracker)).ok();
+            answer.send(self.change(wanted, &tasks, &tracker)).ok();
         }
     }
 
     fn change(
         &mut self,
-        wanted: &[CheckSettings],
+        wanted: Vec<CheckSettings>,
         tasks: &Tasks,
         tracker: &TaskTracker,
     ) -> Result<ChecksChanged, AgentError> {
-        validate_checks(wanted)?;
-        let made = self.made(wanted)?;
+        validate_checks(&wanted)?;
+        let wanted_checks = wanted.len();
         let names: HashSet<&str> = wanted.iter().map(CheckSettings::name).collect();
+        let running = self.running.keys();
+        let gone = running.filter(|name| !names.contains(name.as_str()));
+        let gone: Vec<String> = gone.cloned().collect();
+        let made = self.made(wanted)?;
         let before = self.running.len();
         self.ending.retain(|_, one| !one.task.is_finished());
-        for (name, gone) in (self.running).extract_if(|name, _| !names.contains(name.as_str())) {
-            gone.stop.cancel();
-            self.ending.insert(name, gone);
+        for name in gone {
+            if let Some(gone) = self.running.remove(&name) {
+                gone.stop.cancel();
+                self.ending.insert(name, gone);
+            }
         }
         let kept = self.running.len();
         let begun = made.len();
@@ -235,7 +242,7 @@ impl RunningChecks {
             added,
             removed: before - kept,
             changed: begun - added,
-            unchanged: wanted.len() - begun,
+            unchanged: wanted_checks - begun,
         })
     }
 }
@@ -247,9 +254,9 @@ fn seen(settings: &CheckSettings) -> Vec<Seen> {
 }
 
 impl Tasks {
-    /// Runs one check at its ticks.
+    /// Runs one check at its ticks. While it waits it holds no more than it needs for that: what an
+    /// attempt needs is taken from the heap when it is due, and thousands of targets mostly wait.
     async fn check(self, check: Check, mut ticks: Ticks, turnstile: Turnstile) {
-        let start_delays = metrics::histogram!("tidegauge_agent_check_start_delay_seconds");
         let mut state = check.state();
         loop {
             // The tick goes first: a check that is due is made, also when the last collection is.
@@ -259,39 +266,52 @@ impl Tasks {
                 () = self.stop.cancelled() => return,
             };
             self.count_missed(missed);
-            for attempt in 1..=check.attempts() {
-                let checked = async {
-                    let _entered = turnstile.enter().await;
-                    let late_seconds = ticks.late().as_secs_f64();
-                    (late_seconds, check.run(&*self.clock).await)
-                };
-                let (late_seconds, result) = tokio::select! {
-                    () = self.cancel.cancelled() => return,
-                    checked = checked => checked,
-                };
-                let reason = result.finding.reason.as_str();
-                metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
-                self.status.update(|figures| figures.checks += 1);
-                let decides = result.is_up() || attempt == check.attempts();
-                let (mut point, change) = state.points(result, decides);
-                // A further attempt begins when the one before has failed, not late.
-                if attempt == 1 {
-                    start_delays.record(late_seconds);
-                    let late_seconds = (late_seconds * 1e6).round() / 1e6;
-                    point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
-                }
-                for point in std::iter::once(point).chain(change) {
-                    if !self.send(Gathered::Check(point)).await {
-                        return;
-                    }
-                }
-                if decides {
-                    break;
-                }
-            }
-            if self.stop.is_cancelled() {
+            let attempts = Box::pin(self.attempts(&check, &ticks, &turnstile, &mut state));
+            if !attempts.await || self.stop.is_cancelled() {
                 return;
             }
         }
+    }
+
+    /// Tries until one attempt decides; whether the agent still goes on.
+    async fn attempts(
+        &self,
+        check: &Check,
+        ticks: &Ticks,
+        turnstile: &Turnstile,
+        state: &mut CheckState,
+    ) -> bool {
+        for attempt in 1..=check.attempts() {
+            let checked = async {
+                let _entered = turnstile.enter().await;
+                let late_seconds = ticks.late().as_secs_f64();
+                (late_seconds, check.run(&*self.clock).await)
+            };
+            let (late_seconds, result) = tokio::select! {
+                () = self.cancel.cancelled() => return false,
+                checked = checked => checked,
+            };
+            let reason = result.finding.reason.as_str();
+            metrics::counter!("tidegauge_agent_checks_total", "reason" => reason).increment(1);
+            self.status.update(|figures| figures.checks += 1);
+            let decides = result.is_up() || attempt == check.attempts();
+            let (mut point, change) = state.points(result, decides);
+            // A further attempt begins when the one before has failed, not late.
+            if attempt == 1 {
+                metrics::histogram!("tidegauge_agent_check_start_delay_seconds")
+                    .record(late_seconds);
+                let late_seconds = (late_seconds * 1e6).round() / 1e6;
+                point.set(name!("start_delay_seconds"), Value::Float(late_seconds));
+            }
+            for point in std::iter::once(point).chain(change) {
+                if !self.send(Gathered::Check(point)).await {
+                    return false;
+                }
+            }
+            if decides {
+                break;
+            }
+        }
+        true
     }
 }

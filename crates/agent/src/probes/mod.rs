@@ -191,7 +191,7 @@ impl CheckResult {
 
 /// A target that can be checked again and again.
 pub struct Check {
-    settings: CheckSettings,
+    settings: Arc<CheckSettings>,
     measurement: Name,
     probe: Box<dyn Probe>,
 }
@@ -206,13 +206,13 @@ impl Check {
         let probe = (entry.new)(&settings, context)?;
         Ok(Self {
             measurement: entry.measurement.clone(),
-            settings,
+            settings: Arc::new(settings),
             probe,
         })
     }
 
     /// The settings that it was made from.
-    pub(crate) const fn settings(&self) -> &CheckSettings {
+    pub(crate) const fn settings(&self) -> &Arc<CheckSettings> {
         &self.settings
     }
 
@@ -236,7 +236,7 @@ impl Check {
 
     /// How often a check that fails is tried.
     #[must_use]
-    pub const fn attempts(&self) -> u32 {
+    pub fn attempts(&self) -> u32 {
         self.settings.attempts()
     }
 

@@ -3,20 +3,65 @@
 
 use super::settings::setting;
 use super::{AgentError, CheckReason};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use tidegauge_model::FileStamp;
 
-/// Client settings: one for all targets that trust the system's authorities, read when the first
-/// such target appears.
+/// Client settings, each made once for all targets that ask for the same, and forgotten when no target
+/// uses it any more. A file that is replaced is another one, so that what is read again is what is there.
 #[derive(Default)]
 pub(super) struct ClientConfigs {
-    roots: OnceLock<Arc<RootCertStore>>,
-    system: OnceLock<Arc<ClientConfig>>,
+    system: OnceLock<Arc<RootCertStore>>,
+    roots: Shared<Read, RootCertStore>,
+    configs: Shared<Wanted, ClientConfig>,
+}
+
+/// A file, and how it looked before it was read.
+type Read = (PathBuf, Option<FileStamp>);
+
+/// What tells client settings apart.
+#[derive(PartialEq, Eq, Hash)]
+struct Wanted {
+    /// The authorities; `None` are those of the system.
+    authorities: Option<Read>,
+    /// The certificate of this side and its key.
+    identity: Option<(Read, Read)>,
+    /// The protocols that are offered.
+    protocols: Vec<Vec<u8>>,
+}
+
+/// What is in use, by what it was made from.
+struct Shared<K, V>(Mutex<HashMap<K, Weak<V>>>);
+
+impl<K, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Shared<K, V> {
+    /// The one that is in use, or a new one.
+    fn get(
+        &self,
+        key: K,
+        make: impl FnOnce() -> Result<V, AgentError>,
+    ) -> Result<Arc<V>, AgentError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = known.get(&key).and_then(Weak::upgrade) {
+            return Ok(used);
+        }
+        let made = Arc::new(make()?);
+        known.retain(|_, one| one.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&made));
+        Ok(made)
+    }
 }
 
 impl ClientConfigs {
@@ -25,16 +70,7 @@ impl ClientConfigs {
     /// # Errors
     /// When the file cannot be read or has no certificate that can be used.
     pub(super) fn trusting(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, AgentError> {
-        match ca_file {
-            Some(_) => Ok(Arc::new(client_config(self.roots(ca_file)?)?)),
-            None => {
-                if let Some(known) = self.system.get() {
-                    return Ok(Arc::clone(known));
-                }
-                let made = Arc::new(client_config(self.roots(None)?)?);
-                Ok(Arc::clone(self.system.get_or_init(|| made)))
-            }
-        }
+        self.speaking(ca_file, &[b"http/1.1"])
     }
 
     /// The same, and who this side is: a certificate with its chain and its key, in PEM.
@@ -47,24 +83,7 @@ impl ClientConfigs {
         certificate_file: &Path,
         key_file: &Path,
     ) -> Result<Arc<ClientConfig>, AgentError> {
-        let refused = |key, path: &Path, error: &dyn std::fmt::Display| {
-            setting(key, format!("{}: {error}", path.display()))
-        };
-        let bad_certificate =
-            |error: &dyn std::fmt::Display| refused("certificate_file", certificate_file, error);
-        let certificates = CertificateDer::pem_file_iter(certificate_file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| bad_certificate(&error))?;
-        if certificates.is_empty() {
-            return Err(bad_certificate(&"it has no certificate in PEM form"));
-        }
-        let key = PrivateKeyDer::from_pem_file(key_file)
-            .map_err(|error| refused("key_file", key_file, &error))?;
-        let config = builder()?
-            .with_root_certificates(self.roots(ca_file)?)
-            .with_client_auth_cert(certificates, key)
-            .map_err(|error| bad_certificate(&error))?;
-        Ok(Arc::new(for_checks(config)))
+        self.config(ca_file, Some((certificate_file, key_file)), &[b"http/1.1"])
     }
 
     /// The same for other protocols than HTTP/1.1: those that are offered in the handshake.
@@ -76,9 +95,31 @@ impl ClientConfigs {
         ca_file: Option<&Path>,
         protocols: &[&[u8]],
     ) -> Result<Arc<ClientConfig>, AgentError> {
-        let mut config = ClientConfig::clone(&*self.trusting(ca_file)?);
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        Ok(Arc::new(config))
+        self.config(ca_file, None, protocols)
+    }
+
+    fn config(
+        &self,
+        ca_file: Option<&Path>,
+        identity: Option<(&Path, &Path)>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ClientConfig>, AgentError> {
+        let wanted = Wanted {
+            authorities: ca_file.map(as_it_is),
+            identity: identity.map(|(certificate, key)| (as_it_is(certificate), as_it_is(key))),
+            protocols: protocols.iter().map(|name| name.to_vec()).collect(),
+        };
+        let alpn_protocols = wanted.protocols.clone();
+        self.configs.get(wanted, || {
+            let config = builder()?.with_root_certificates(self.roots(ca_file)?);
+            let mut config = match identity {
+                Some((certificate, key)) => with_identity(config, certificate, key)?,
+                None => config.with_no_client_auth(),
+            };
+            config.resumption = rustls::client::Resumption::disabled();
+            config.alpn_protocols = alpn_protocols;
+            Ok(config)
+        })
     }
 
     /// What decides whether a certificate is trusted.
@@ -100,11 +141,43 @@ impl ClientConfigs {
     }
 
     fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, AgentError> {
-        Ok(match ca_file {
-            Some(path) => Arc::new(roots_in(path)?),
-            None => Arc::clone(self.roots.get_or_init(|| Arc::new(system_roots()))),
-        })
+        match ca_file {
+            Some(path) => self.roots.get(as_it_is(path), || roots_in(path)),
+            None => {
+                let system = self.system.get_or_init(|| Arc::new(system_roots()));
+                Ok(Arc::clone(system))
+            }
+        }
     }
+}
+
+/// A file that cannot be seen is none that was read before: making anything of it says what is wrong.
+fn as_it_is(path: &Path) -> Read {
+    let stamp = std::fs::metadata(path).map(|file| FileStamp::of(&file));
+    (path.to_owned(), stamp.ok())
+}
+
+fn with_identity(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate_file: &Path,
+    key_file: &Path,
+) -> Result<ClientConfig, AgentError> {
+    let refused = |key, path: &Path, error: &dyn std::fmt::Display| {
+        setting(key, format!("{}: {error}", path.display()))
+    };
+    let bad_certificate =
+        |error: &dyn std::fmt::Display| refused("certificate_file", certificate_file, error);
+    let certificates = CertificateDer::pem_file_iter(certificate_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| bad_certificate(&error))?;
+    if certificates.is_empty() {
+        return Err(bad_certificate(&"it has no certificate in PEM form"));
+    }
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| refused("key_file", key_file, &error))?;
+    config
+        .with_client_auth_cert(certificates, key)
+        .map_err(|error| bad_certificate(&error))
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, AgentError> {
@@ -139,22 +212,11 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn client_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, AgentError> {
-    let config = builder()?.with_root_certificates(roots);
-    Ok(for_checks(config.with_no_client_auth()))
-}
-
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, AgentError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| AgentError::Tls { source })
-}
-
-fn for_checks(mut config: ClientConfig) -> ClientConfig {
-    config.resumption = rustls::client::Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config
 }
 
 /// Which reason stands for a handshake that failed, and when the certificate expired if it did
@@ -175,5 +237,51 @@ pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u
             (CheckReason::CertificateName, None)
         }
         _ => (CheckReason::CertificateUntrusted, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_shared_while_they_are_used_and_files_are_as_they_were() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]);
+            let path = folder.path().join(name);
+            std::fs::write(&path, made.expect("made").cert.pem()).expect("written");
+            path
+        };
+        let (one, other) = (authority("one"), authority("other"));
+        let configs = ClientConfigs::default();
+        let of = |path: &Path| configs.trusting(Some(path)).expect("can be used");
+        let first = of(&one);
+        assert!(Arc::ptr_eq(&first, &of(&one)), "the same for the same");
+        assert!(
+            !Arc::ptr_eq(&first, &of(&other)),
+            "not for other authorities"
+        );
+        let http2 = configs.speaking(Some(&one), &[b"h2"]).expect("can be used");
+        assert!(!Arc::ptr_eq(&first, &http2), "not for other protocols");
+        let roots = |path: &Path| configs.roots(Some(path)).expect("can be read");
+        let kept = roots(&one);
+        assert!(Arc::ptr_eq(&kept, &roots(&one)));
+        std::fs::rename(&other, &one).expect("renamed");
+        assert!(
+            !Arc::ptr_eq(&first, &of(&one)),
+            "not for a file that was replaced"
+        );
+        assert!(!Arc::ptr_eq(&kept, &roots(&one)));
+        assert!(
+            configs.trusting(Some(&other)).is_err(),
+            "a file that is gone"
+        );
+        drop((first, http2, kept));
+        let used = of(&one);
+        let known = |shared: &Shared<Wanted, ClientConfig>| shared.0.lock().expect("free").len();
+        configs.speaking(Some(&one), &[]).expect("can be used");
+        assert_eq!(known(&configs.configs), 2, "what nobody uses is forgotten");
+        drop(used);
     }
 }

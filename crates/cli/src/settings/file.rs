@@ -7,6 +7,7 @@ use super::tables::{TABLES, TableSetting};
 use super::value::{self, Type};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -22,13 +23,20 @@ pub(crate) struct FileValues {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileTable {
     pub(crate) place: Option<Place>,
-    pub(crate) values: BTreeMap<&'static str, (Vec<String>, Place)>,
+    /// Each key once.
+    pub(crate) values: Vec<(&'static str, (Vec<String>, Place))>,
 }
 
 impl FileTable {
+    /// What is said for a key, and where.
+    pub(crate) fn said(&self, key: &str) -> Option<&(Vec<String>, Place)> {
+        let found = self.values.iter().find(|(known, _)| *known == key);
+        found.map(|(_, said)| said)
+    }
+
     /// A list, or the parts of pairs.
     pub(crate) fn list(&self, key: &str) -> &[String] {
-        self.values.get(key).map_or(&[], |(texts, _)| texts)
+        self.said(key).map_or(&[], |(texts, _)| texts)
     }
 
     /// A text.
@@ -38,7 +46,7 @@ impl FileTable {
 
     /// Where a value stands, or the table.
     pub(crate) fn place(&self, key: &str) -> Place {
-        let own = self.values.get(key).map(|(_, place)| place);
+        let own = self.said(key).map(|(_, place)| place);
         own.or(self.place.as_ref())
             .cloned()
             .unwrap_or(Place::Default)
@@ -109,16 +117,21 @@ fn parse(path: &str, text: &str, problems: &mut Vec<String>) -> FileValues {
 
 /// Knows the lines of a text.
 pub(super) struct Reader<'a> {
-    pub(super) path: &'a str,
+    /// All places of the file share it.
+    path: Arc<str>,
     pub(super) text: &'a str,
     /// Where lines end.
     ends: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(path: &'a str, text: &'a str) -> Self {
+    pub(super) fn new(path: &str, text: &'a str) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at).collect();
-        Self { path, text, ends }
+        Self {
+            path: path.into(),
+            text,
+            ends,
+        }
     }
 
     /// The text as TOML, or its problems.
@@ -139,7 +152,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn at_line(&self, line: usize) -> Place {
         Place::File {
-            path: self.path.to_owned(),
+            path: Arc::clone(&self.path),
             line,
         }
     }
@@ -219,7 +232,7 @@ impl<'a> Reader<'a> {
                 };
                 match texts(value.get_ref(), key.kind) {
                     Ok(texts) => {
-                        read.values.insert(key.key, (texts, place));
+                        read.values.push((key.key, (texts, place)));
                     }
                     Err(problem) => problems.push(format!("{place}: {}: {problem}", key.key)),
                 }
@@ -251,7 +264,7 @@ pub(super) fn need(
     problems: &mut Vec<String>,
 ) {
     for key in known.required {
-        if !read.values.contains_key(key) {
+        if read.said(key).is_none() {
             problems.push(format!("{place}: {} needs a `{key}`", known.what));
         }
     }

@@ -25,13 +25,14 @@ pub(crate) use tables::TABLES;
 pub(crate) use value::Type;
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Flag(&'static str),
     Variable(String),
-    File { path: String, line: usize },
+    File { path: Arc<str>, line: usize },
     Default,
 }
 

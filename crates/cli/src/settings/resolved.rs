@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The effective settings of one command.
@@ -17,7 +18,8 @@ pub(crate) struct Settings {
     flags: ArgMatches,
     config: Option<PathBuf>,
     values: HashMap<&'static str, (Vec<String>, Place)>,
-    tables: HashMap<&'static str, Vec<FileTable>>,
+    /// Thousands of targets, perhaps: clones share them.
+    tables: Arc<HashMap<&'static str, Vec<FileTable>>>,
     problems: Vec<String>,
 }
 
@@ -94,7 +96,7 @@ impl Settings {
             flags: flags.clone(),
             config: config.map(Path::to_owned),
             values,
-            tables: file.tables,
+            tables: Arc::new(file.tables),
             problems,
         }
     }

@@ -168,7 +168,7 @@ impl Targets<'_> {
             };
             match texts(node, known.kind).and_then(|texts| file::checked(texts, known.kind)) {
                 Ok(texts) => {
-                    read.values.insert(known.key, (texts, place));
+                    read.values.push((known.key, (texts, place)));
                 }
                 Err(problem) => problems.push(format!("{place}: {key}: {problem}")),
             }
@@ -231,7 +231,7 @@ impl Targets<'_> {
 fn target(url: &str, place: &Place) -> FileTable {
     FileTable {
         place: Some(place.clone()),
-        values: BTreeMap::from([("url", (vec![url.to_owned()], place.clone()))]),
+        values: vec![("url", (vec![url.to_owned()], place.clone()))],
     }
 }
 
