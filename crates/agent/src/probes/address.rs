@@ -67,6 +67,22 @@ impl Address {
     }
 }
 
+#[cfg(feature = "databases")]
+impl Address {
+    /// The user, and the password unless it is empty.
+    pub(super) fn login(&self) -> Option<(String, Option<String>)> {
+        use base64::prelude::{BASE64_STANDARD, Engine};
+        let basic = self.authorization.as_ref()?.as_bytes();
+        let both = BASE64_STANDARD
+            .decode(basic.strip_prefix(b"Basic ")?)
+            .ok()?;
+        let both = String::from_utf8_lossy(&both);
+        let (user, password) = both.split_once(':')?;
+        let password = (!password.is_empty()).then(|| password.to_owned());
+        Some((user.to_owned(), password))
+    }
+}
+
 /// `Basic` credentials of RFC 7617 from the user part of a URL.
 fn basic_authorization(user: &str) -> Result<HeaderValue, String> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
@@ -96,7 +112,7 @@ fn sensitive(text: &str) -> Result<HeaderValue, String> {
 }
 
 /// The bytes behind `%41` and the like (RFC 3986, section 2.1); what is no escape stays.
-fn percent_decoded(text: &str) -> Vec<u8> {
+pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -61,6 +61,33 @@ impl Failure {
     }
 }
 
+/// What an error means that a client gives for a connection of its own: by the error of TLS or of the
+/// connection that is its cause. `None` where there is none.
+#[cfg(feature = "databases")]
+pub(super) fn failure_of_cause(
+    doing: &str,
+    error: &(dyn std::error::Error + 'static),
+    progress: &mut Progress,
+) -> Option<Failure> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            let inner = io.get_ref();
+            return Some(
+                match inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+                    true => tls_failure(io, progress),
+                    false => Failure::of_io(doing, io),
+                },
+            );
+        }
+        if let Some(problem) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls_failure(&io::Error::other(problem.clone()), progress));
+        }
+        cause = error.source();
+    }
+    None
+}
+
 impl Progress {
     pub(super) fn begin() -> Self {
         Self {

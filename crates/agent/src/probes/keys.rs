@@ -107,6 +107,52 @@ pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
     help: "The name that is asked for in TLS and that the certificate must have; by default the host of the URL.",
 };
 
+/// Who the check is to the server.
+pub(super) const USERNAME: ProbeKey = ProbeKey {
+    key: "username",
+    kind: KeyKind::Text,
+    help: "The user to log in as, with a password; for HTTP that of basic authentication.",
+};
+
+/// The user's password.
+pub(super) const PASSWORD: ProbeKey = ProbeKey {
+    key: "password",
+    kind: KeyKind::Secret,
+    help: "The user's password; better in a file.",
+};
+
+/// The same in a file.
+pub(super) const PASSWORD_FILE: ProbeKey = ProbeKey {
+    key: "password_file",
+    kind: KeyKind::Path,
+    help: "A file with the user's password.",
+};
+
+/// What probes of databases have.
+pub(super) const DATABASE_KEYS: &[ProbeKey] = &[
+    USERNAME,
+    PASSWORD,
+    PASSWORD_FILE,
+    ProbeKey {
+        key: "query",
+        kind: KeyKind::Text,
+        help: "The statement that a database is asked; by default `select 1`.",
+    },
+    ProbeKey {
+        key: "query_equals",
+        kind: KeyKind::Text,
+        help: "What the first column of the first row must be, as text; by default anything is fine, no row too.",
+    },
+    ProbeKey {
+        key: "sslmode",
+        kind: KeyKind::Choice(&["disable", "verify-full"]),
+        help: "Whether TLS is spoken to a database; by default verify-full, and disable where the host is this machine.",
+    },
+    MAX_TIME,
+    SERVER_NAME,
+    CA_FILE,
+];
+
 /// Values of one check, in the order in which they were set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Values(Vec<(&'static str, KeyValue)>);

@@ -6,6 +6,8 @@
 
 mod address;
 mod certificate;
+#[cfg(feature = "databases")]
+mod database;
 mod dns;
 mod exchange;
 mod grpc;
@@ -13,9 +15,12 @@ mod h2_call;
 mod http;
 mod icmp;
 mod keys;
+mod mysql;
+mod postgres;
 mod reason;
 mod resolve;
 mod settings;
+mod starttls;
 mod tcp;
 mod tls;
 mod tls_check;
@@ -73,7 +78,19 @@ pub const PROBES: &[ProbeEntry] = &[
     dns::ENTRY,
     icmp::ENTRY,
     grpc::ENTRY,
+    postgres::ENTRY,
+    mysql::ENTRY,
 ];
+
+/// In place of a probe whose client is not in this program.
+#[cfg(not(feature = "databases"))]
+const NO_DATABASES: NewProbe = |settings, _| {
+    let problem = format!(
+        "this program was built without the clients of databases, which {} checks need: take the whole program",
+        settings.probe().name
+    );
+    Err(settings::setting("url", problem))
+};
 
 /// How probes call themselves.
 const USER_AGENT: &str = concat!("tidegauge/", env!("CARGO_PKG_VERSION"));

@@ -43,6 +43,8 @@ reasons! {
     CertificateUntrusted "certificate_untrusted" "The server's certificate does not lead to a trusted authority, or breaks a rule.",
     CertificateExpiresSoon "certificate_expires_soon" "The server's certificate, or one of its chain, expires sooner than is allowed.",
     StarttlsRefused "starttls_refused" "The server does not begin TLS when it is asked to.",
+    LoginFailed "login_failed" "The server does not let the user in; the detail says what it said.",
+    QueryFailed "query_failed" "The database refuses the query; the detail says what it said.",
     NotPermitted "not_permitted" "The agent may not do this check; the detail says what to change.",
     ConnectionLost "connection_lost" "The server closed the connection before its answer was complete.",
     Protocol "protocol" "What the server sent is not the protocol.",

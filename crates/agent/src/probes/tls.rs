@@ -19,6 +19,8 @@ use tidegauge_model::FileStamp;
 #[derive(Default)]
 pub(super) struct ClientConfigs {
     system: OnceLock<Arc<RootCertStore>>,
+    #[cfg(feature = "databases")]
+    certificates: OnceLock<Arc<[CertificateDer<'static>]>>,
     roots: Shared<Read, RootCertStore>,
     configs: Shared<Wanted, ClientConfig>,
 }
@@ -138,6 +140,18 @@ impl ClientConfigs {
             .map_err(|error| AgentError::Tls {
                 source: rustls::Error::General(error.to_string()),
             })
+    }
+
+    /// The authorities of the system as they are, for a client that makes its own settings.
+    #[cfg(feature = "databases")]
+    pub(super) fn system_certificates(&self) -> Arc<[CertificateDer<'static>]> {
+        let read = || {
+            let mut usable = RootCertStore::empty();
+            let mut certificates = rustls_native_certs::load_native_certs().certs;
+            certificates.retain(|certificate| usable.add(certificate.clone()).is_ok());
+            certificates.into()
+        };
+        Arc::clone(self.certificates.get_or_init(read))
     }
 
     fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, AgentError> {

@@ -10,6 +10,8 @@ mod hostile;
 mod hosts;
 mod http_server;
 mod listeners;
+#[cfg(feature = "databases")]
+mod probe_databases;
 mod probe_dns;
 mod probe_http;
 mod probe_others;

@@ -16,6 +16,8 @@ const PHASES: &[(&str, &str)] = &[
     ("starttls", "starttls_seconds"),
     ("tls", "tls_seconds"),
     ("dialogue", "dialogue_seconds"),
+    ("login", "login_seconds"),
+    ("query", "query_seconds"),
     ("answer", "answer_seconds"),
     ("first byte", "first_byte_seconds"),
     ("transfer", "transfer_seconds"),
@@ -30,11 +32,25 @@ const SAID: &[(&str, &str)] = &[
     ("answer", "answer"),
     ("health", "health"),
     ("packets answered", "packets_received"),
-    ("version", "tls_version"),
-    ("issuer", "issuer"),
+    ("server", "server_version"),
     ("redirects", "redirects"),
     ("at", "final_url"),
 ];
+/// What TLS and the certificate are, where a probe tells it; each is a line.
+const TLS: &[(&str, &str)] = &[
+    ("version", "tls_version"),
+    ("cipher", "cipher"),
+    ("subject", "subject"),
+    ("names", "names"),
+    ("issuer", "issuer"),
+    ("sha256", "fingerprint_sha256"),
+];
+/// When certificates end, and what ends then.
+const ENDS: &[(&str, &str)] = &[
+    ("certificate", "certificate_expires_seconds"),
+    ("chain", "chain_expires_seconds"),
+];
+const DAY_SECONDS: f64 = 86_400.0;
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
 
@@ -222,7 +238,12 @@ async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<b
             sum.add(&result);
             match (rounds.json, rounds.count) {
                 (true, _) => println!("{}", as_json(url, &result)),
-                (false, 1) => println!("{}\n{}", verdict(url, &result), phases(&result)),
+                (false, 1) => {
+                    let mut lines = vec![verdict(url, &result)];
+                    lines.extend(phases(&result));
+                    lines.extend(tls(&result));
+                    println!("{}", lines.join("\n"));
+                }
                 (false, _) => println!("{}", verdict(url, &result)),
             }
         }
@@ -260,7 +281,7 @@ fn verdict(url: &str, result: &CheckResult) -> String {
 }
 
 /// A line with a bar for each phase that took place.
-fn phases(result: &CheckResult) -> String {
+fn phases(result: &CheckResult) -> Vec<String> {
     let mut lines = Vec::new();
     let longest = PHASES
         .iter()
@@ -284,7 +305,33 @@ fn phases(result: &CheckResult) -> String {
     if let Some(total) = seconds(result, "total_seconds") {
         lines.push(format!("  {:<10} {:>9.2} ms", "total", total * 1e3));
     }
-    lines.join("\n")
+    lines
+}
+
+/// What TLS is spoken and whose certificates the server showed, a line each.
+fn tls(result: &CheckResult) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, field) in TLS {
+        if let Some(Value::Text(text)) = result.value(field) {
+            lines.push(format!("  {name:<11} {text}"));
+        }
+    }
+    for (name, field) in ENDS {
+        let Some(left) = seconds(result, field) else {
+            continue;
+        };
+        let days = left.abs() / DAY_SECONDS;
+        let ends = match left < 0.0 {
+            true => format!("expired {days:.1} days ago"),
+            false => format!("{days:.1} days left"),
+        };
+        let of = match seconds(result, "chain_certificates") {
+            Some(count) if *name == "chain" => format!(", the soonest of {count}"),
+            _ => String::new(),
+        };
+        lines.push(format!("  {name:<11} {ends}{of}"));
+    }
+    lines
 }
 
 fn as_json(url: &str, result: &CheckResult) -> serde_json::Value {
@@ -309,6 +356,35 @@ fn as_json(url: &str, result: &CheckResult) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegauge_agent::probes::{CheckReason, Finding};
+    use tidegauge_model::{Tags, name};
+
+    #[test]
+    fn certificates_are_told_by_the_days_that_they_have_left() {
+        let fields = vec![
+            (name!("tls_version"), Value::from("TLSv1_3")),
+            (name!("names"), Value::from("a.example, b.example")),
+            (name!("certificate_expires_seconds"), Value::from(129_600.0)),
+            (name!("chain_expires_seconds"), Value::from(-86_400.0)),
+            (name!("chain_certificates"), Value::from(3.0)),
+        ];
+        let result = CheckResult {
+            measurement: name!("tls_check"),
+            target: "a".to_owned(),
+            labels: Tags::new(),
+            time_us: 0,
+            finding: Finding::new(CheckReason::CertificateExpired, None, fields),
+        };
+        assert_eq!(
+            tls(&result),
+            [
+                "  version     TLSv1_3",
+                "  names       a.example, b.example",
+                "  certificate 1.5 days left",
+                "  chain       expired 1.0 days ago, the soonest of 3",
+            ]
+        );
+    }
 
     #[test]
     fn percentiles_are_those_of_the_nearest_rank() {

@@ -6,7 +6,9 @@ use super::{
 };
 
 pub(super) const MEASUREMENTS: &[MeasurementEntry] =
-    &[TCP, TLS_CHECK, DNS, ICMP, GRPC, HEARTBEAT, STATE];
+    &[
+    TCP, TLS_CHECK, DNS, ICMP, GRPC, POSTGRES, MYSQL, HEARTBEAT, STATE,
+];
 
 pub(super) const TAGS: &[TagEntry] = &[tag(
     "target",
@@ -231,6 +233,60 @@ const GRPC: MeasurementEntry = MeasurementEntry {
         CERTIFICATE_EXPIRES,
     ],
 };
+
+const POSTGRES: MeasurementEntry = MeasurementEntry {
+    name: "postgres_check",
+    kind: Kind::Gauge,
+    description: "One login into a PostgreSQL server, and one query.",
+    tags: TAGS,
+    fields: DATABASE_FIELDS,
+};
+
+const MYSQL: MeasurementEntry = MeasurementEntry {
+    name: "mysql_check",
+    kind: Kind::Gauge,
+    description: "One login into a MySQL or MariaDB server, and one query.",
+    tags: TAGS,
+    fields: DATABASE_FIELDS,
+};
+
+const DATABASE_FIELDS: &[FieldEntry] = &[
+    UP,
+    REASON,
+    DETAIL,
+    RESOLVE,
+    gauge(
+        "connect_seconds",
+        "seconds",
+        "Opening the TCP connection; MySQL: part of the login.",
+    ),
+    gauge(
+        "starttls_seconds",
+        "seconds",
+        "Asking for TLS in the protocol of the server; MySQL: part of the login.",
+    ),
+    gauge(
+        "tls_seconds",
+        "seconds",
+        "The TLS handshake; absent without TLS; MySQL: part of the login.",
+    ),
+    gauge(
+        "login_seconds",
+        "seconds",
+        "From the first message to the server's word that it is ready; MySQL: from the connecting on.",
+    ),
+    gauge(
+        "query_seconds",
+        "seconds",
+        "From sending the query to having all of its answer.",
+    ),
+    TOTAL,
+    START_DELAY,
+    REPEATED,
+    ADDRESS,
+    text("server_version", "What the server says that it is."),
+    CERTIFICATE_EXPIRES,
+];
 
 const HEARTBEAT: MeasurementEntry = MeasurementEntry {
     name: "heartbeat_check",

@@ -1,7 +1,10 @@
 //! The settings of the probe `http` alone.
 
 use super::super::AgentError;
-use super::super::keys::{CA_FILE, KeyKind, MAX_TIME, MIN_DAYS_LEFT, ProbeKey, SERVER_NAME};
+use super::super::keys::{
+    CA_FILE, KeyKind, MAX_TIME, MIN_DAYS_LEFT, PASSWORD, PASSWORD_FILE, ProbeKey, SERVER_NAME,
+    USERNAME,
+};
 use super::super::settings::{CheckSettings, setting};
 use std::fmt;
 use std::path::Path;
@@ -24,21 +27,9 @@ pub(super) const KEYS: &[ProbeKey] = &[
         KeyKind::Path,
         "A file with the body of the request.",
     ),
-    key(
-        "username",
-        KeyKind::Text,
-        "The user of basic authentication.",
-    ),
-    key(
-        "password",
-        KeyKind::Secret,
-        "The user's password; better in a file.",
-    ),
-    key(
-        "password_file",
-        KeyKind::Path,
-        "A file with the user's password.",
-    ),
+    USERNAME,
+    PASSWORD,
+    PASSWORD_FILE,
     key(
         "bearer_token",
         KeyKind::Secret,
