@@ -79,6 +79,13 @@ impl ProcessUse {
     }
 }
 
+/// How many files, sockets among them, a process has open now.
+pub(super) fn open_files(id: u32) -> anyhow::Result<u64> {
+    let folder = format!("/proc/{id}/fd");
+    let entries = fs::read_dir(&folder).with_context(|| format!("read {folder}"))?;
+    Ok(entries.count() as u64)
+}
+
 /// User and system time of a process and of all its children, those that ended and were waited
 /// for included: a database server and its backends.
 pub(super) fn tree_cpu_seconds(id: u32) -> anyhow::Result<f64> {

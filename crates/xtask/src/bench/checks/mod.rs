@@ -4,13 +4,16 @@
 //! interval. Counted are checks for each second of its CPU time, and how late they began. Beside it
 //! in the same run: Debian's blackbox_exporter, asked for probes of the same page as often, and a
 //! bare loop of connect, send, receive and close, which is what the kernel alone takes.
+//!
+//! Memory and open files are told at the beginning and at the end: with few seconds between checks and a
+//! long watch it is the proof that nothing leaks (`--targets 5000 --interval 1 --seconds 200` are a million).
 
 mod blackbox;
 mod floor;
 mod nginx;
 
 use super::page;
-use super::process::{ProcessUse, Running};
+use super::process::{ProcessUse, Running, open_files};
 use crate::interrupt;
 use crate::run::command;
 use anyhow::Context;
@@ -51,8 +54,13 @@ struct Report {
     start_delay_p50_seconds: f64,
     start_delay_p99_seconds: f64,
     start_delay_max_seconds: f64,
+    /// When the watch began; all targets were checked by then.
+    rss_before_bytes: u64,
     rss_bytes: u64,
     peak_rss_bytes: u64,
+    /// Files and sockets that were open when the watch began, and at its end: with checks under way, some.
+    open_files_before: u64,
+    open_files: u64,
     blackbox_checks_per_cpu_second: Option<f64>,
     blackbox_rss_bytes: Option<u64>,
     floor_checks_per_cpu_second: f64,
@@ -81,9 +89,11 @@ fn measure(options: &Options, folder: &Path, nginx: &Nginx) -> anyhow::Result<Re
     );
     // Every target was checked once when the watch begins.
     rest(options.interval + Duration::from_secs(2))?;
+    let open_files_before = open_files(id)?;
     let (before, used, began) = (page::metrics(port)?, ProcessUse::of(id)?, Instant::now());
     rest(options.watch)?;
     let (after, uses, watched) = (page::metrics(port)?, ProcessUse::of(id)?, began.elapsed());
+    let open_files = open_files(id)?;
     drop(agent);
     let all = |text: &str| sum(text, CHECKS, "");
     let fine = |text: &str| sum(text, CHECKS, "reason=\"ok\"");
@@ -106,8 +116,11 @@ fn measure(options: &Options, folder: &Path, nginx: &Nginx) -> anyhow::Result<Re
         start_delay_p50_seconds: delays.percentile(50.0),
         start_delay_p99_seconds: delays.percentile(99.0),
         start_delay_max_seconds: delays.percentile(100.0),
+        rss_before_bytes: used.rss_bytes,
         rss_bytes: uses.rss_bytes,
         peak_rss_bytes: uses.peak_rss_bytes,
+        open_files_before,
+        open_files,
         blackbox_checks_per_cpu_second: blackbox.as_ref().map(|b| b.checks_per_cpu_second),
         blackbox_rss_bytes: blackbox.as_ref().map(|b| b.rss_bytes),
         floor_checks_per_cpu_second,
@@ -222,12 +235,17 @@ impl Report {
             self.start_delay_max_seconds * 1e3
         );
         println!(
-            "RSS                     {:.1} MB (peak {:.1} MB){}",
+            "RSS                     {:.1} MB, {:.1} MB before (peak {:.1} MB){}",
             self.rss_bytes as f64 / 1e6,
+            self.rss_before_bytes as f64 / 1e6,
             self.peak_rss_bytes as f64 / 1e6,
             self.blackbox_rss_bytes.map_or_else(String::new, |bytes| {
                 format!(", blackbox_exporter {:.1} MB", bytes as f64 / 1e6)
             })
+        );
+        println!(
+            "open files              {}, {} before",
+            self.open_files, self.open_files_before
         );
         Ok(())
     }
