@@ -10,18 +10,24 @@
 //! [`GATHER_AWAITED`] where an application waits for its answer. It never publishes and never reads the
 //! spool.
 
+mod changes;
 mod checks;
+mod listening;
 
-pub use checks::{ChecksAsked, ChecksChanged, ChecksHandle, changeable_checks};
+pub use changes::{ChangeHandle, Changed, ChangesAsked, Wanted, changeable};
+pub use checks::ChecksChanged;
+pub use listening::ListenersWanted;
 
 use crate::collectors::{CollectorContext, CollectorEntry};
-use crate::listeners::{self, Handed, ListenerFigures, ListenerSettings, OpenedListener, Room};
+use crate::listeners::{Handed, ListenerFiguresOfAll};
 use crate::runners::{CollectorFailure, Runners};
 use crate::schedule::{ClockWatch, Ticks, phase};
 use crate::status::AgentStatus;
 use crate::writer::Writer;
 use crate::{AgentError, CollectSettings};
+use changes::Changeable;
 use checks::RunningChecks;
+use listening::RunningListeners;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,14 +70,14 @@ pub async fn run(
     run_with(settings, None, spool, clock, appended, status, cancel).await
 }
 
-/// The same, with checks that can be changed meanwhile through the handle of `asked`; it then goes
+/// The same, with checks and listeners that can be changed meanwhile through the handle of `asked`; it then goes
 /// on until `cancel` or the last collection, also when there is nothing to check.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_with(
     mut settings: CollectSettings,
-    asked: Option<ChecksAsked>,
+    asked: Option<ChangesAsked>,
     spool: Spool,
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
@@ -81,7 +87,8 @@ pub async fn run_with(
     settings.validate()?;
     let mut checks = RunningChecks::new(&settings);
     let first = checks.made(std::mem::take(&mut settings.checks))?;
-    let opened = listeners::open(&settings.listeners)?;
+    let (mut listeners, handed) = RunningListeners::new(Arc::clone(&clock));
+    let opened = listeners.open(&settings.listeners, |_| true)?;
     let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
     let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
     writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
@@ -98,11 +105,15 @@ pub async fn run_with(
     };
     let tracker = TaskTracker::new();
     checks.begin(first, &tasks, &tracker);
+    listeners.begin(opened, &settings.listeners, &tasks, &tracker);
+    let figures = listeners.figures();
     if let Some(asked) = asked {
-        tracker.spawn(checks.change_when(asked, tasks.clone(), tracker.clone()));
+        let running = Changeable { checks, listeners };
+        tracker.spawn(running.change_when(asked, tasks.clone(), tracker.clone()));
+    } else {
+        drop(listeners);
     }
     let stop = tasks.stop.clone();
-    let (handed, figures) = tasks.listen(opened, &settings.listeners, &tracker);
     if !settings.collectors.is_empty() || !settings.own_collectors.is_empty() {
         tracker.spawn(tasks.collect(runners, settings));
     } else {
@@ -151,7 +162,7 @@ async fn write_gathered(
                 Some(Next::Gathered(Gathered::Collection(found))) => {
                     points.extend(found);
                     let now_us = clock.now_us();
-                    points.extend(sources.listeners.iter().map(|figures| figures.point(now_us)));
+                    points.extend(sources.listeners.points(now_us));
                     (false, true)
                 }
                 Some(next) => {
@@ -203,7 +214,7 @@ struct Sources {
     gathered: mpsc::Receiver<Gathered>,
     handed: mpsc::Receiver<Handed>,
     /// What the listeners say of themselves, with every collection.
-    listeners: Vec<Arc<ListenerFigures>>,
+    listeners: ListenerFiguresOfAll,
 }
 
 enum Next {
@@ -269,40 +280,6 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Runs the listeners; what they hand on comes out of the channel.
-    fn listen(
-        &self,
-        opened: Vec<OpenedListener>,
-        settings: &ListenerSettings,
-        tracker: &TaskTracker,
-    ) -> (mpsc::Receiver<Handed>, Vec<Arc<ListenerFigures>>) {
-        let (room, handed) = Room::new(Arc::clone(&self.clock));
-        let mut figures = Vec::with_capacity(opened.len());
-        for opened in opened {
-            let intake = room.intake(&opened, &settings.limits);
-            figures.push(intake.figures());
-            for address in opened.addresses {
-                tracing::info!(listener = opened.name, address, "listening");
-                let listening = (opened.name.clone(), address);
-                self.status
-                    .update(|figures| figures.listening.push(listening));
-            }
-            let (name, stop) = (opened.name, self.stop.clone());
-            tracker.spawn(async move {
-                let run = opened.listener.run(intake, stop.clone());
-                let too_long = async {
-                    stop.cancelled().await;
-                    tokio::time::sleep(STOP_DEADLINE).await;
-                };
-                tokio::select! {
-                    () = run => {}
-                    () = too_long => tracing::warn!(listener = name, "did not stop in time"),
-                }
-            });
-        }
-        (handed, figures)
-    }
-
     /// Runs the collectors on their interval.
     async fn collect(self, mut runners: Runners, settings: CollectSettings) {
         let phase = match settings.first_at_once {

@@ -3,6 +3,7 @@
 
 mod commands;
 mod health;
+mod instance;
 mod logging;
 #[cfg(feature = "stores")]
 #[cfg(test)]

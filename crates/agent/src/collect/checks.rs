@@ -17,48 +17,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{AgentId, FileStamp, Value, name};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Checks that are wanted, and who waits for what became of them.
-type Wanted = (
-    Vec<CheckSettings>,
-    oneshot::Sender<Result<ChecksChanged, AgentError>>,
-);
-
-/// Changes the checks of an agent that runs; clones change those of the same one.
-#[derive(Debug, Clone)]
-pub struct ChecksHandle(mpsc::Sender<Wanted>);
-
-/// What an agent is asked for through its [`ChecksHandle`].
-#[derive(Debug)]
-pub struct ChecksAsked(mpsc::Receiver<Wanted>);
-
-/// A handle, and what goes to [`super::run_with`].
-#[must_use]
-pub fn changeable_checks() -> (ChecksHandle, ChecksAsked) {
-    // One at a time: whoever asks waits for the answer.
-    let (sender, receiver) = mpsc::channel(1);
-    (ChecksHandle(sender), ChecksAsked(receiver))
-}
-
-impl ChecksHandle {
-    /// Has the agent run these checks and no others. `None` when the agent has ended.
-    ///
-    /// # Errors
-    /// When one of them cannot be made, or two have one name; then nothing has changed.
-    pub async fn change(
-        &self,
-        checks: Vec<CheckSettings>,
-    ) -> Option<Result<ChecksChanged, AgentError>> {
-        let (answer, answered) = oneshot::channel();
-        self.0.send((checks, answer)).await.ok()?;
-        answered.await.ok()
-    }
-}
 
 /// What a change came to: so many checks of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -192,27 +154,11 @@ impl RunningChecks {
         ticks
     }
 
-    /// Changes the checks whenever that is asked for, until the agent stops.
-    pub(super) async fn change_when(
-        mut self,
-        mut asked: ChecksAsked,
-        tasks: Tasks,
-        tracker: TaskTracker,
-    ) {
-        loop {
-            let wanted = tokio::select! {
-                () = tasks.stop.cancelled() => return,
-                wanted = asked.0.recv() => wanted,
-            };
-            let Some((wanted, answer)) = wanted else {
-                return tasks.stop.cancelled().await;
-            };
-            // Who asked may have gone.
-            answer.send(self.change(wanted, &tasks, &tracker)).ok();
-        }
-    }
-
-    fn change(
+    /// Runs these and no others.
+    ///
+    /// # Errors
+    /// When one of them cannot be made; then nothing has changed.
+    pub(super) fn change(
         &mut self,
         wanted: Vec<CheckSettings>,
         tasks: &Tasks,

@@ -7,8 +7,8 @@
 //! measurement `exec`.
 
 use super::{
-    AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Ticks, decoded,
-    pages, phase,
+    AgentError, Bindings, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Ticks,
+    decoded, pages, phase,
 };
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -89,7 +89,7 @@ impl OutputFormat {
     }
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(settings: &ListenerSettings, _: &mut Bindings) -> Result<Vec<OpenedListener>, AgentError> {
     let programs = settings.exec.programs.iter();
     programs
         .map(|program| {

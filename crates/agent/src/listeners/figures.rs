@@ -1,7 +1,8 @@
 //! What one listener took and refused: the numbers in `/metrics`, and the measurement `listener`.
 
 use super::Refusal;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegauge_model::{Point, name};
 
 /// The longest text of `detail`, in characters: it may quote what an application sent.
@@ -52,12 +53,12 @@ impl ListenerFigures {
         counts.last = Some((refusal, detail));
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The point of `listener` that tells them.
-    pub(crate) fn point(&self, now_us: i64) -> Point {
+    pub(super) fn point(&self, now_us: i64) -> Point {
         let (accepted, refused, last) = {
             let mut counts = self.counts();
             (counts.accepted, counts.refused, counts.last.take())
@@ -69,5 +70,31 @@ impl ListenerFigures {
             .field(name!("refused_points"), refused)
             .field_if(name!("reason"), reason.map(Refusal::as_str))
             .field_if(name!("detail"), detail)
+    }
+}
+
+/// The figures of all listeners, by name; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListenerFiguresOfAll(Arc<Mutex<BTreeMap<String, Arc<ListenerFigures>>>>);
+
+impl ListenerFiguresOfAll {
+    /// Those of one, which are made if it has none.
+    pub(super) fn of(&self, listener: &str) -> Arc<ListenerFigures> {
+        let new = || Arc::new(ListenerFigures::new(listener));
+        let mut all = self.all();
+        Arc::clone(all.entry(listener.to_owned()).or_insert_with(new))
+    }
+
+    pub(super) fn forget(&self, listener: &str) {
+        self.all().remove(listener);
+    }
+
+    /// A point of `listener` of each.
+    pub(crate) fn points(&self, now_us: i64) -> Vec<Point> {
+        self.all().values().map(|one| one.point(now_us)).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ListenerFigures>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,8 +8,8 @@
 
 use super::http::{Answer, Call, Routes, Server};
 use super::{
-    AgentError, CheckReason, CheckResult, CheckState, Finding, Intake, Listener, ListenerEntry,
-    ListenerSettings, OpenedListener, Refusal, listen_checked,
+    AgentError, Bindings, CheckReason, CheckResult, CheckState, Finding, Intake, Listener,
+    ListenerEntry, ListenerSettings, OpenedListener, Refusal, listen_checked,
 };
 use async_trait::async_trait;
 use hyper::header::HeaderMap;
@@ -87,7 +87,10 @@ impl JobSettings {
     }
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(
+    settings: &ListenerSettings,
+    bindings: &mut Bindings,
+) -> Result<Vec<OpenedListener>, AgentError> {
     const KEY: &str = "heartbeat.listen";
     const JOBS: &str = "heartbeat.jobs";
     let Some(settings) = &settings.heartbeat else {
@@ -110,7 +113,7 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
             return refused(JOBS, format!("two have the name {:?}", job.name));
         }
     }
-    let (listener, address) = listen_checked(KEY, settings.address, &settings.door)?;
+    let (listener, address) = listen_checked(KEY, settings.address, &settings.door, bindings)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
         addresses: vec![format!("{} {address}", settings.door.scheme())],

@@ -9,8 +9,8 @@
 use super::decoded::{self, Decoded};
 use super::http::{Answer, Call, Routes, Server, json_text};
 use super::{
-    AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
-    listen_checked,
+    AgentError, Bindings, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener,
+    Refusal, listen_checked,
 };
 use async_trait::async_trait;
 use hyper::header::HeaderMap;
@@ -48,12 +48,15 @@ pub struct InfluxSettings {
     pub prefix: Option<Name>,
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(
+    settings: &ListenerSettings,
+    bindings: &mut Bindings,
+) -> Result<Vec<OpenedListener>, AgentError> {
     const KEY: &str = "influx.listen";
     let Some(settings) = &settings.influx else {
         return Ok(Vec::new());
     };
-    let (listener, address) = listen_checked(KEY, settings.address, &settings.door)?;
+    let (listener, address) = listen_checked(KEY, settings.address, &settings.door, bindings)?;
     Ok(vec![OpenedListener {
         name: ENTRY.name.to_owned(),
         addresses: vec![format!("{} {address}", settings.door.scheme())],

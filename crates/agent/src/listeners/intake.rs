@@ -24,7 +24,7 @@ pub struct Intake {
     clock: Arc<dyn Clock>,
     limits: Arc<ListenerLimits>,
     gate: Arc<Mutex<Gate>>,
-    figures: Arc<ListenerFigures>,
+    pub(super) figures: Arc<ListenerFigures>,
 }
 
 /// A point that was refused.
@@ -71,7 +71,7 @@ impl Intake {
             clock: Arc::clone(&room.clock),
             limits: Arc::new(limits.clone()),
             gate: Arc::new(Mutex::new(gate)),
-            figures: Arc::new(ListenerFigures::new(&opened.name)),
+            figures: room.figures.of(&opened.name),
         }
     }
 
@@ -120,11 +120,6 @@ impl Intake {
     #[must_use]
     pub fn limits(&self) -> &ListenerLimits {
         &self.limits
-    }
-
-    /// What it took and refused so far.
-    pub(crate) fn figures(&self) -> Arc<ListenerFigures> {
-        Arc::clone(&self.figures)
     }
 
     /// Counts something that never became a point.

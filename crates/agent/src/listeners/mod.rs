@@ -9,6 +9,7 @@
 //! Sockets are bound when a listener is opened, so that a taken port is an error of the start. A
 //! new listener is one file here, one row in [`LISTENERS`] and its part of [`ListenerSettings`].
 
+mod bindings;
 mod decoded;
 pub mod exec;
 mod figures;
@@ -30,8 +31,10 @@ use crate::probes::{
 use crate::schedule::{Ticks, phase};
 use crate::{AgentError, CheckState};
 use async_trait::async_trait;
+pub use bindings::Bindings;
 use exec::ExecSettings;
 pub use figures::ListenerFigures;
+pub(crate) use figures::ListenerFiguresOfAll;
 use heartbeat::HeartbeatSettings;
 use influx::InfluxSettings;
 pub(crate) use intake::Handed;
@@ -70,8 +73,8 @@ pub struct ListenerEntry {
     pub measurement: Option<Name>,
     /// What it does, one sentence for help and documentation.
     pub description: &'static str,
-    /// Makes those that the settings ask for, none if they do not.
-    pub open: fn(&ListenerSettings) -> Result<Vec<OpenedListener>, AgentError>,
+    /// Makes those that the settings ask for, none if they do not. Sockets come from the bindings.
+    pub open: fn(&ListenerSettings, &mut Bindings) -> Result<Vec<OpenedListener>, AgentError>,
 }
 
 /// All listeners.
@@ -152,32 +155,12 @@ impl Default for ListenerLimits {
     }
 }
 
-/// Opens all listeners that the settings ask for.
-///
-/// # Errors
-/// When a setting cannot be used or an address is taken.
-pub(crate) fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
-    let mut opened: Vec<OpenedListener> = Vec::new();
-    for entry in LISTENERS {
-        opened.extend((entry.open)(settings)?);
-    }
-    let mut names: Vec<&str> = opened.iter().map(|one| one.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let problem = format!("two have the name {:?}; give one another name", twice[0]);
-        return Err(AgentError::Setting {
-            key: "listeners",
-            problem,
-        });
-    }
-    Ok(opened)
-}
-
 /// The room that all listeners of an agent share on their way to the spool.
 pub(crate) struct Room {
     sender: mpsc::Sender<Handed>,
     waiting: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
+    figures: ListenerFiguresOfAll,
 }
 
 impl Room {
@@ -189,11 +172,22 @@ impl Room {
             sender,
             waiting: Arc::new(Semaphore::new(MOST_WAITING_POINTS)),
             clock,
+            figures: ListenerFiguresOfAll::default(),
         };
         (room, handed)
     }
 
-    /// The intake of one listener.
+    /// What all listeners count.
+    pub(crate) fn figures(&self) -> ListenerFiguresOfAll {
+        self.figures.clone()
+    }
+
+    /// Listeners of these names are there no more.
+    pub(crate) fn forget<'a>(&self, names: impl Iterator<Item = &'a String>) {
+        names.for_each(|name| self.figures.forget(name));
+    }
+
+    /// The intake of one listener; the counts of one of its name go on.
     pub(crate) fn intake(&self, opened: &OpenedListener, limits: &ListenerLimits) -> Intake {
         Intake::new(self, opened, limits)
     }
@@ -208,25 +202,16 @@ fn listen_error(key: &'static str, address: impl ToString, source: std::io::Erro
     }
 }
 
-/// A socket for connections.
-fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, AgentError> {
-    let bind = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
-    bind().map_err(|source| listen_error(key, address, source))
-}
-
 /// A socket for connections at an address that may be listened at; the address with its real port.
 fn listen_checked(
     key: &'static str,
     address: SocketAddr,
     door: &Door,
+    bindings: &mut Bindings,
 ) -> Result<(TcpListener, SocketAddr), AgentError> {
     door.check(address)
         .map_err(|problem| AgentError::Setting { key, problem })?;
-    let listener = bind_tcp(key, address)?;
+    let listener = bindings.tcp(key, address)?;
     let address = listener.local_addr().unwrap_or(address);
     Ok((listener, address))
 }

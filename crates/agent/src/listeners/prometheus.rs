@@ -6,7 +6,7 @@
 //! that they may change; what is in them is in no text (D13).
 
 use super::{
-    AgentError, CheckReason, CheckSettings, Fetcher, Intake, Listener, ListenerEntry,
+    AgentError, Bindings, CheckReason, CheckSettings, Fetcher, Intake, Listener, ListenerEntry,
     ListenerSettings, OpenedListener, ProbeContext, Ticks, authorization_of, pages, phase,
 };
 use async_trait::async_trait;
@@ -74,7 +74,7 @@ impl Credentials {
     }
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(settings: &ListenerSettings, _: &mut Bindings) -> Result<Vec<OpenedListener>, AgentError> {
     let context = ProbeContext::new();
     let targets = settings.prometheus.targets.iter();
     targets

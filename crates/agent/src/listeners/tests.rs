@@ -96,11 +96,11 @@ async fn what_exceeds_a_limit_is_refused_with_its_reason_d14() {
         "",
     ];
     assert_eq!(refusals(&intake, points).await, expected);
-    let told = intake.figures().point(7);
+    let told = intake.figures.point(7);
     assert_eq!(told.value("accepted_points"), Some(&6_u64.into()));
     assert_eq!(told.value("refused_points"), Some(&11_u64.into()));
     assert_eq!(told.value("reason"), Some(&"too_many_series".into()));
-    assert_eq!(intake.figures().point(8).value("reason"), None);
+    assert_eq!(intake.figures.point(8).value("reason"), None);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn room_is_bounded_and_comes_back_d11() {
     let most = MOST_WAITING_POINTS;
     intake.hand_on_now((0..most).map(|_| point("a", "1")).collect());
     intake.hand_on_now(vec![point("a", "1")]);
-    let told = intake.figures().point(7);
+    let told = intake.figures.point(7);
     assert_eq!(told.value("accepted_points"), Some(&(most as u64).into()));
     assert_eq!(told.value("reason"), Some(&"queue_full".into()));
     let waits = tokio::spawn({

@@ -7,8 +7,8 @@
 //! line of one that was cut off is refused.
 
 use super::{
-    AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Ticks, pages,
-    phase,
+    AgentError, Bindings, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Ticks,
+    pages, phase,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ pub struct TextfileSettings {
     pub prefix: Option<Name>,
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(settings: &ListenerSettings, _: &mut Bindings) -> Result<Vec<OpenedListener>, AgentError> {
     let Some(settings) = &settings.textfile else {
         return Ok(Vec::new());
     };

@@ -3,7 +3,7 @@
 use crate::collect::{PATIENCE, batches, open, settings};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_agent::collect::{ChecksChanged, ChecksHandle, changeable_checks};
+use tidegauge_agent::collect::{ChangeHandle, ChecksChanged, Wanted, changeable};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_agent::{AgentError, AgentStatus, CollectSettings, collect};
 use tidegauge_model::{Point, SystemClock, name};
@@ -28,13 +28,15 @@ fn labelled(name: &str, text: &'static str) -> CheckSettings {
 }
 
 async fn change(
-    handle: &ChecksHandle,
+    handle: &ChangeHandle,
     checks: &[CheckSettings],
 ) -> Result<ChecksChanged, AgentError> {
-    handle
-        .change(checks.to_vec())
-        .await
-        .expect("the agent runs")
+    let wanted = Wanted {
+        checks: checks.to_vec(),
+        listeners: None,
+    };
+    let changed = handle.change(wanted).await.expect("the agent runs");
+    changed.map(|changed| changed.checks)
 }
 
 /// The results of a check, in the order of time.
@@ -50,7 +52,7 @@ fn results(spool: &Spool, target: &str) -> Vec<Point> {
 async fn only_what_changed_begins_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let spool = open(folder.path(), 1 << 30);
-    let (handle, asked) = changeable_checks();
+    let (handle, asked) = changeable();
     let (cancel, status) = (CancellationToken::new(), AgentStatus::new());
     let begun = CollectSettings {
         checks: vec![check("same"), check("gone"), labelled("other", "a")],
@@ -134,7 +136,7 @@ async fn only_what_changed_begins_again() {
     assert!(places[first_b..].iter().all(|place| *place == "b"));
     assert!(results(&spool, "y").is_empty() && results(&spool, "z").is_empty());
     assert!(
-        handle.change(Vec::new()).await.is_none(),
+        handle.change(Wanted::default()).await.is_none(),
         "the agent has ended"
     );
 }
@@ -154,7 +156,7 @@ async fn a_file_that_a_check_names_is_part_of_it() {
         .with("tls", true)
         .and_then(|check| check.with("ca_file", path));
     let wanted = [check("plain"), tls.expect("valid")];
-    let (handle, asked) = changeable_checks();
+    let (handle, asked) = changeable();
     let cancel = CancellationToken::new();
     let running = tokio::spawn(collect::run_with(
         CollectSettings {

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidegauge_agent::listeners::ListenerSettings;
 use tidegauge_agent::listeners::exec::{ExecSettings, OutputFormat, ProgramSettings};
 use tidegauge_agent::listeners::prometheus::{Credentials, PrometheusSettings, ScrapeSettings};
 use tidegauge_agent::listeners::textfile::TextfileSettings;
+use tidegauge_agent::listeners::{Bindings, ListenerSettings};
 use tidegauge_agent::probes::CheckSettings;
 use tidegauge_model::{Kind, Point, Value, name};
 use tidegauge_testkit as testkit;
@@ -181,7 +181,10 @@ async fn secrets_come_from_files_and_are_in_no_text_d13() {
     let url = server.url("http", "127.0.0.1");
     let refused = tidegauge_agent::listeners::LISTENERS
         .iter()
-        .find_map(|entry| (entry.open)(&scrape(page(&url), Some(missing.clone()))).err());
+        .find_map(|entry| {
+            let settings = scrape(page(&url), Some(missing.clone()));
+            (entry.open)(&settings, &mut Bindings::default()).err()
+        });
     let refused = refused.expect("told at the start").to_string();
     assert!(refused.contains("token"), "{refused}");
     for (user, sent) in [(None, "Bearer s3cret"), (Some("me"), "Basic bWU6czNjcmV0")] {

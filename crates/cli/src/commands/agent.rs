@@ -1,14 +1,16 @@
 //! `tidegauge agent`: measure, check, spool, publish.
 
 use crate::health::{self, Health};
+use crate::instance::Instance;
+use crate::serve::{self, Pages};
 use crate::settings::Settings;
-use crate::{progress, serve, service, shutdown, state_dir};
+use crate::{progress, service, shutdown, state_dir};
 use anyhow::Context;
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_agent::collect::changeable_checks;
+use tidegauge_agent::collect::changeable;
 use tidegauge_agent::{
     AgentStatus, CollectSettings, PublishSettings, PublishState, collect, describe_metrics, publish,
 };
@@ -52,17 +54,18 @@ async fn work(
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
     let recorder = health::recorder()?;
     describe_metrics();
-    let (handle, asked) = changeable_checks();
-    let reloads = super::reload::start(settings, Some(handle), cancel.clone())?;
+    let (handle, asked) = changeable();
+    let reloads = super::reload::start(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool = super::host::spool(settings, state_dir, clock.now_us())?;
     let status = AgentStatus::new();
     let end = CancellationToken::new();
     let mut tasks = Vec::new();
-    if let Some(listening) = serve::listen(settings, None).await? {
-        let router = health::router(recorder, reloads.noted(health(status.clone())));
-        tasks.push(listening.pages(router, end.clone()));
-    }
+    let router = health::router(recorder, reloads.last().noted(health(status.clone())));
+    let serving = serve::metrics_and_health(router);
+    let (pages, served) = Pages::start(settings, None, serving, end.clone())?;
+    let instance = Instance::begin(state_dir)?;
+    reloads.take_up(Some((handle, instance)), pages, cancel.clone());
     service::ready(cancel.clone());
     tracing::info!(host = %collect.host, agent = %collect.agent, topic = publish.topic, "agent is starting");
     tasks.push(tokio::spawn(progress::status_line(
@@ -99,6 +102,7 @@ async fn work(
     for task in tasks {
         task.await?;
     }
+    served.wait().await;
     collected?;
     let figures = status.figures();
     tracing::info!(

@@ -1,11 +1,11 @@
 //! `tidegauge dashboard`: the page over a store.
 
+use crate::serve::{self, Pages};
 use crate::settings::Settings;
-use crate::{serve, service, shutdown};
+use crate::{service, shutdown};
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tidegauge_dashboard::DashboardOptions;
 use tidegauge_model::SystemClock;
 use tidegauge_query::Query;
 use tidegauge_store::open_reader;
@@ -20,23 +20,16 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let reader = open_reader(&url, &super::sink::options(settings))?;
     super::runtime(2)?.block_on(async {
         let cancel = shutdown::on_signal(None)?;
-        super::reload::start(settings, None, cancel.clone())?;
-        let Some(listening) = serve::listen(settings, Some(super::up::DEFAULT_LISTEN)).await?
-        else {
-            unreachable!("there is a default");
-        };
-        println!("Tidegauge is live at {} over {url}", listening.url());
+        let reloads = super::reload::start(settings)?;
+        let serving = serve::dashboard(Query::new(reader), Arc::new(SystemClock));
+        let otherwise = Some(super::up::DEFAULT_LISTEN);
+        let (pages, served) = Pages::start(settings, otherwise, serving, cancel.clone())?;
+        let address = pages.url().unwrap_or_default();
+        println!("Tidegauge is live at {address} over {url}");
+        reloads.take_up(None, pages, cancel.clone());
         service::ready(cancel.clone());
-        let query = Query::new(reader);
-        tidegauge_dashboard::serve(
-            listening.listener,
-            listening.door,
-            query,
-            DashboardOptions::default(),
-            Arc::new(SystemClock),
-            cancel,
-        )
-        .await;
+        cancel.cancelled().await;
+        served.wait().await;
         Ok(ExitCode::SUCCESS)
     })
 }

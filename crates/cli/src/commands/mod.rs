@@ -129,6 +129,13 @@ const COMMANDS: &[Entry] = &[
         run: dead_letters::run,
     },
     Entry {
+        of: For::Reload,
+        name: "reload",
+        about: "Have a running `agent` or `up` read its settings again, and print what changed; exit status 1 when they were refused, 2 when none runs",
+        shape: reload::shape,
+        run: reload::run,
+    },
+    Entry {
         of: For::Generate,
         name: "generate",
         about: "Write completions and manual pages into a folder",
@@ -187,7 +194,10 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let config = config.map(PathBuf::from);
     let settings = match entry.of {
         // It tells the problems itself, with others.
-        For::Config => Settings::with_problems(entry.of, innermost, &variable, config.as_deref()),
+        // And the one that runs tells those of its own.
+        For::Config | For::Reload => {
+            Settings::with_problems(entry.of, innermost, &variable, config.as_deref())
+        }
         of => Settings::resolve(of, innermost, &variable, config.as_deref())?,
     };
     crate::logging::begin(

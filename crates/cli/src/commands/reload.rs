@@ -1,23 +1,30 @@
 //! Reading the settings again while the program runs: when SIGHUP asks for it, and of the file of
 //! targets also when it changes.
 //!
-//! The new settings are made whole before anything is changed: if one of them cannot be used, all
-//! stays as it was, which is said once, in the log, in `/healthz` and in `/metrics`. What an agent
-//! cannot take up while it runs is named, and waits for a restart.
+//! The new settings are made whole, and new addresses bound, before anything is changed: if one of them
+//! cannot be used, all stays as it was, which is said once, in the log, in `/healthz` and in `/metrics`.
+//! What cannot be taken up while the program runs is named, and waits for a restart.
 //!
 //! A file of targets is looked at every [`LOOK`] by its metadata, and taken when it looks the same
 //! twice, so that a half-written one is not. That works on every file system, also where a folder
 //! is mounted into a container and its links are swapped; notices of the kernel do not.
 
+mod command;
+
+pub(super) use command::{run, shape};
+
 use super::host;
 use crate::health::Health;
-use crate::settings::{Settings, UsageError, WHILE_RUNNING};
+use crate::instance::Instance;
+use crate::serve::Pages;
+use crate::settings::{Settings, UsageError, is_for_while_running};
 use anyhow::Context;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tidegauge_agent::collect::{ChecksChanged, ChecksHandle};
+use tidegauge_agent::collect::{ChangeHandle, ListenersWanted, Wanted};
+use tidegauge_agent::listeners::LISTENERS;
 use tidegauge_model::{Clock, FileStamp, Metric, MetricKind, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -72,18 +79,18 @@ impl LastReload {
     }
 }
 
-/// Begins to wait for SIGHUP and for changes of the file of targets, in a task that ends with
-/// `cancel`. Without `checks` there is nothing that could be changed, and only said what differs.
-/// If the terminal that the program was started on goes away, which is SIGHUP too, `cancel` is
-/// cancelled.
+/// SIGHUP, which from now on does not end the program, and what there will be to say of it.
+pub(super) struct Waiting {
+    settings: Arc<Settings>,
+    hangups: Signal,
+    last: LastReload,
+}
+
+/// Begins to wait for SIGHUP.
 ///
 /// # Errors
 /// When the process may not handle signals.
-pub(super) fn start(
-    settings: &Settings,
-    checks: Option<ChecksHandle>,
-    cancel: CancellationToken,
-) -> anyhow::Result<LastReload> {
+pub(super) fn start(settings: &Settings) -> anyhow::Result<Waiting> {
     for metric in METRICS {
         match metric.kind {
             MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
@@ -94,18 +101,41 @@ pub(super) fn start(
         metrics::counter!(RELOADS, "result" => result).increment(0);
     }
     note_good();
-    let hangups = signal(SignalKind::hangup()).context("waiting for SIGHUP")?;
-    let last = LastReload::default();
-    let reloads = Reloads {
-        started: Arc::new(settings.clone()),
-        current: Arc::new(settings.clone()),
-        checks,
-        last: last.clone(),
-        on_terminal: std::io::stdin().is_terminal(),
-    };
-    // Owned by the token.
-    tokio::spawn(reloads.run(hangups, cancel));
-    Ok(last)
+    Ok(Waiting {
+        settings: Arc::new(settings.clone()),
+        hangups: signal(SignalKind::hangup()).context("waiting for SIGHUP")?,
+        last: LastReload::default(),
+    })
+}
+
+impl Waiting {
+    /// What there is to say about the last reading.
+    pub(super) fn last(&self) -> LastReload {
+        self.last.clone()
+    }
+
+    /// Takes up what changes, at SIGHUP and when the file of targets changes, in a task that ends with
+    /// `cancel`: the pages, and with an `agent` its checks and listeners, and tells `tidegauge reload`. If the terminal that the program
+    /// was started on goes away, which is SIGHUP too, `cancel` is cancelled.
+    pub(super) fn take_up(
+        self,
+        agent: Option<(ChangeHandle, Option<Instance>)>,
+        pages: Pages,
+        cancel: CancellationToken,
+    ) {
+        let (agent, instance) = agent.unzip();
+        let reloads = Reloads {
+            started: Arc::clone(&self.settings),
+            current: self.settings,
+            agent,
+            pages,
+            instance: instance.flatten(),
+            last: self.last,
+            on_terminal: std::io::stdin().is_terminal(),
+        };
+        // Owned by the token.
+        tokio::spawn(reloads.run(self.hangups, cancel));
+    }
 }
 
 fn note_good() {
@@ -113,11 +143,13 @@ fn note_good() {
 }
 
 struct Reloads {
-    /// Those that everything but checks runs by.
+    /// Those that everything runs by that waits for a restart.
     started: Arc<Settings>,
-    /// Those that checks run by.
+    /// Those that the rest runs by.
     current: Arc<Settings>,
-    checks: Option<ChecksHandle>,
+    agent: Option<ChangeHandle>,
+    pages: Pages,
+    instance: Option<Instance>,
     last: LastReload,
     on_terminal: bool,
 }
@@ -143,7 +175,7 @@ impl Reloads {
     }
 
     fn targets(&self) -> Option<PathBuf> {
-        let watched = self.checks.as_ref().map(|_| &self.current);
+        let watched = self.agent.as_ref().map(|_| &self.current);
         watched.and_then(|settings| settings.path("agent.targets"))
     }
 
@@ -162,62 +194,116 @@ impl Reloads {
         let taken = read.is_ok();
         let result = if taken { "ok" } else { "refused" };
         metrics::counter!(RELOADS, "result" => result).increment(1);
-        match read {
-            Ok(changed) => {
+        let outcome = match read {
+            Ok(Read {
+                said,
+                needs_restart,
+            }) => {
                 note_good();
                 self.last.set(None);
-                match changed {
-                    Some(changed) => tracing::info!("{what}: {changed}"),
-                    None => tracing::info!("{what}: the configuration was read again"),
+                tracing::info!("{what}: {said}");
+                match needs_restart {
+                    None => said,
+                    Some(needs_restart) => {
+                        tracing::warn!("{needs_restart}");
+                        format!("{said}\n{needs_restart}")
+                    }
                 }
             }
             Err(error) => {
                 let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
                 let problems = causes.join(": ").replace('\n', "; ");
                 tracing::error!("{what}: refused, nothing has changed: {problems}");
-                self.last.set(Some(problems));
+                self.last.set(Some(problems.clone()));
+                problems
             }
+        };
+        if let (true, Some(instance)) = (by_signal, &mut self.instance) {
+            instance.tell(!taken, outcome);
         }
         taken
     }
 
-    /// What changed among the checks; `None` inside if there are none to change, outside when the
-    /// agent has ended.
-    async fn read(&mut self, config_too: bool) -> anyhow::Result<Option<Option<ChecksChanged>>> {
-        let (current, has_checks) = (Arc::clone(&self.current), self.checks.is_some());
+    /// What changed; `None` when the agent has ended.
+    async fn read(&mut self, config_too: bool) -> anyhow::Result<Option<Read>> {
+        let (current, has_agent) = (Arc::clone(&self.current), self.agent.is_some());
         // Thousands of targets take their time, and checks are due meanwhile.
         let read = tokio::task::spawn_blocking(move || {
             let new = match config_too {
                 true => Arc::new(current.reread()?),
-                false => current,
+                false => Arc::clone(&current),
             };
-            let checks = match has_checks {
-                true => host::checks(&new)?,
-                false => Vec::new(),
+            let differences = current.differences(&new);
+            let wanted = match has_agent {
+                true => Some(wanted(&new, &differences)?),
+                false => None,
             };
-            Ok::<_, UsageError>((new, checks))
+            Ok::<_, UsageError>((new, differences, wanted))
         });
-        let (new, checks) = read.await.context("reading the settings")??;
-        let changed = match &self.checks {
-            None => None,
-            Some(handle) => match handle.change(checks).await {
+        let (new, differences, wanted) = read.await.context("reading the settings")??;
+        let pages_differ = differences.iter().any(|key| Pages::is_of_pages(key));
+        // Bound before the agent changes anything, and taken when it has.
+        let prepared = pages_differ.then(|| self.pages.prepare(&new)).transpose()?;
+        let mut said = Vec::new();
+        if let (Some(handle), Some(wanted)) = (&self.agent, wanted) {
+            match handle.change(wanted).await {
                 None => return Ok(None),
-                Some(changed) => Some(changed?),
-            },
-        };
-        let needs_restart = self.started.differences(&new);
-        let needs_restart: Vec<_> = (needs_restart.into_iter())
-            .filter(|key| !(has_checks && WHILE_RUNNING.contains(key)))
-            .collect();
-        if !needs_restart.is_empty() {
-            tracing::warn!(
-                "these settings differ from those that are in use, and need a restart: {}",
-                needs_restart.join(", ")
-            );
+                Some(changed) => said.push(changed?.to_string()),
+            }
         }
+        if let Some(prepared) = prepared {
+            self.pages.take(prepared)?;
+            said.push(match self.pages.url() {
+                Some(url) => format!("pages are served at {url}"),
+                None => "pages are served no more".to_owned(),
+            });
+        }
+        let needs_restart: Vec<_> = (self.started.differences(&new).into_iter())
+            .filter(|key| !Pages::is_of_pages(key))
+            .filter(|key| !(has_agent && is_for_while_running(key)))
+            .collect();
         self.current = new;
-        Ok(Some(changed))
+        Ok(Some(Read {
+            said: match said.is_empty() {
+                true => "the configuration was read again".to_owned(),
+                false => said.join("; "),
+            },
+            needs_restart: (!needs_restart.is_empty()).then(|| {
+                let keys = needs_restart.join(", ");
+                format!(
+                    "these settings differ from those that are in use, and need a restart: {keys}"
+                )
+            }),
+        }))
     }
+}
+
+/// What became of reading the settings again, in words.
+struct Read {
+    said: String,
+    needs_restart: Option<String>,
+}
+
+/// What an agent is to do by these settings, of which some differ from those before.
+fn wanted(new: &Settings, differences: &[&str]) -> Result<Wanted, UsageError> {
+    let differs = |section: &str| {
+        let of = |key: &&str| key.split('.').next() == Some(section);
+        differences.iter().any(of)
+    };
+    let names = LISTENERS.iter().map(|entry| entry.name);
+    let changed: Vec<_> = match differs("listeners") {
+        true => names.collect(),
+        false => names.filter(|name| differs(name)).collect(),
+    };
+    let listeners = match changed.is_empty() {
+        true => None,
+        false => Some(ListenersWanted {
+            settings: super::listeners::listeners(new)?,
+            changed,
+        }),
+    };
+    let checks = host::checks(new)?;
+    Ok(Wanted { checks, listeners })
 }
 
 /// A file as it was; `None` while it cannot be seen.

@@ -2,8 +2,9 @@
 
 use super::sink_view;
 use crate::health;
+use crate::serve::{self, Pages};
 use crate::settings::{Settings, UsageError};
-use crate::{progress, serve, service, shutdown};
+use crate::{progress, service, shutdown};
 use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,17 +50,18 @@ async fn work(
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
     let recorder = health::recorder()?;
     tidegauge_sink::describe_metrics();
-    let reloads = super::reload::start(settings, None, cancel.clone())?;
+    let reloads = super::reload::start(settings)?;
     let status = Arc::new(SinkStatus::default());
     let end = CancellationToken::new();
     let mut tasks = Vec::new();
-    if let Some(listening) = serve::listen(settings, None).await? {
-        let patience = settings.duration("sink.unhealthy_after");
-        let patience = patience.unwrap_or(Duration::from_secs(60));
-        let health = reloads.noted(sink_view::health(status.clone(), patience));
-        let router = health::router(recorder, health);
-        tasks.push(listening.pages(router, end.clone()));
-    }
+    let patience = settings.duration("sink.unhealthy_after");
+    let patience = patience.unwrap_or(Duration::from_secs(60));
+    let health = reloads
+        .last()
+        .noted(sink_view::health(status.clone(), patience));
+    let serving = serve::metrics_and_health(health::router(recorder, health));
+    let (pages, served) = Pages::start(settings, None, serving, end.clone())?;
+    reloads.take_up(None, pages, cancel.clone());
     service::ready(cancel.clone());
     tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");
     let options = options(settings);
@@ -93,6 +95,7 @@ async fn work(
     for task in tasks {
         task.await?;
     }
+    served.wait().await;
     let report = status.report();
     let (rows, steps, dead_letters) = (report.rows, report.steps, report.dead_letters);
     match finished? {

@@ -1,7 +1,9 @@
 //! `tidegauge up`: agent, sink and dashboard in one process, on SQLite; needs no configuration.
 
+use crate::instance::Instance;
+use crate::serve::{self, Pages};
 use crate::settings::{Place, Settings};
-use crate::{progress, serve, service, shutdown, state_dir};
+use crate::{progress, service, shutdown, state_dir};
 use anyhow::Context;
 use clap::{ArgMatches, Command};
 use std::net::SocketAddr;
@@ -9,9 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_agent::collect::changeable_checks;
+use tidegauge_agent::collect::changeable;
 use tidegauge_agent::{AgentStatus, CollectSettings, collect};
-use tidegauge_dashboard::DashboardOptions;
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_query::Query;
 use tidegauge_sink::assemble::Assembler;
@@ -47,8 +48,8 @@ async fn work(
     collect: CollectSettings,
 ) -> anyhow::Result<ExitCode> {
     let cancel = shutdown::on_signal(settings.duration("general.duration"))?;
-    let (handle, asked) = changeable_checks();
-    super::reload::start(settings, Some(handle), cancel.clone())?;
+    let (handle, asked) = changeable();
+    let reloads = super::reload::start(settings)?;
     let end = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool = super::host::spool(settings, state_dir, clock.now_us())?;
@@ -61,10 +62,12 @@ async fn work(
     if !super::sink::migrated(store.as_mut(), &sink_status, &cancel).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(listening) = serve::listen(settings, Some(DEFAULT_LISTEN)).await? else {
-        unreachable!("there is a default");
-    };
-    announce(&listening.url(), &database);
+    let query = Query::new(open_reader(&url, &options)?);
+    let serving = serve::dashboard(query, clock.clone());
+    let (pages, served) = Pages::start(settings, Some(DEFAULT_LISTEN), serving, end.clone())?;
+    announce(&pages.url().unwrap_or_default(), &database);
+    let instance = Instance::begin(state_dir)?;
+    reloads.take_up(Some((handle, instance)), pages, cancel.clone());
     service::ready(cancel.clone());
 
     let appended = Arc::new(Notify::new());
@@ -96,16 +99,6 @@ async fn work(
         end.clone(),
     );
 
-    let query = Query::new(open_reader(&url, &options)?);
-    let page = tidegauge_dashboard::serve(
-        listening.listener,
-        listening.door,
-        query,
-        DashboardOptions::default(),
-        clock.clone(),
-        end.clone(),
-    );
-    let page = tokio::spawn(page);
     let line = line(
         agent_status.clone(),
         sink_status.clone(),
@@ -131,7 +124,7 @@ async fn work(
     end.cancel();
     sink.await.context("running the sink")??;
     upkeep.await.context("looking after the database")?;
-    page.await.context("serving the page")?;
+    served.wait().await;
     line.await?;
     collected?;
     tracing::info!(rows = sink_status.report().rows, "stopped");

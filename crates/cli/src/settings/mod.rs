@@ -20,7 +20,7 @@ pub(crate) use file::FileTable;
 pub(crate) use nearest::did_you_mean;
 pub(crate) use resolved::{Settings, in_effect, with_flags};
 pub(crate) use schema::schema;
-pub(crate) use table::{For, SETTINGS, Setting, WHILE_RUNNING};
+pub(crate) use table::{For, SETTINGS, Setting, is_for_while_running};
 pub(crate) use tables::TABLES;
 pub(crate) use value::Type;
 

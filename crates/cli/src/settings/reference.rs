@@ -1,8 +1,9 @@
 //! The reference page of the settings, made from the table; the test holds it up to date.
 
+use super::table::WHILE_RUNNING;
 use super::tables::TABLES;
 use super::value::Type;
-use super::{For, SETTINGS, WHILE_RUNNING};
+use super::{For, SETTINGS};
 use std::fmt::Write;
 use tidegauge_agent::probes::{PROBES, ProbeEntry};
 
@@ -36,11 +37,13 @@ error that says the very same thing again within a minute is counted, and the co
 what is in effect and where each value comes from, without secrets, as a table, JSON or TOML; `config schema` prints a JSON Schema
 for editors; `config example` prints [config/example.toml](../config/example.toml), a file with every setting.
 
-On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they run, agents take up WHILE_RUNNING; other
-settings that differ are named in the log and wait for a restart. A file that cannot be used changes nothing. Certificates, tokens and users of
-what is served are read again by themselves when their files were replaced ([more](security.md#our-own-listeners)). There is no
-`reload` command, as no file has the program's id: say `systemctl reload` where the unit has
-`ExecReload=kill -HUP $MAINPID`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
+On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they run, all take up `general.listen` and `web`, and agents also
+WHILE_RUNNING (whole sections where no key is named). Of checks and listeners, those that differ begin anew and nothing else does; a listener hands
+on what it holds first, and keeps its socket where its address is the same. Other
+settings that differ are named in the log and wait for a restart. A file that cannot be used, or an address that is taken, changes nothing. Certificates, tokens and users of
+what is served are read again by themselves when their files were replaced ([more](security.md#our-own-listeners)). `tidegauge reload` tells the
+`agent` or `up` that runs with the state folder to read it, waits for the outcome and prints it: exit status 0, 1 when the file was refused,
+2 when none runs. For others say `systemctl reload`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
 ";
 
 fn page() -> String {
@@ -124,6 +127,7 @@ const fn name(of: For) -> &'static str {
         For::DeadLetters => "dead-letters",
         For::Config => "config",
         For::Generate => "generate",
+        For::Reload => "reload",
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum For {
     /// `config`, which takes all settings, as it tells what they are for all commands.
     Config,
     Generate,
+    /// `reload`, which finds the program that runs by its state folder.
+    Reload,
 }
 
 /// One setting.
@@ -53,7 +55,7 @@ impl Setting {
     }
 }
 
-use For::{Agent, Check, Collect, Dashboard, DeadLetters, Doctor, Query, Sink, Store, Up};
+use For::{Agent, Check, Collect, Dashboard, DeadLetters, Doctor, Query, Reload, Sink, Store, Up};
 pub(super) const AGENTS: &[For] = &[Up, Agent];
 const HOSTS: &[For] = &[Up, Agent, Collect];
 const SINKS: &[For] = &[Up, Sink];
@@ -63,7 +65,16 @@ const FOREIGN: &[For] = &[Sink, DeadLetters];
 const STORES: &[For] = &[Sink, Doctor, Query, Dashboard, Store, DeadLetters];
 const CHECKS: &[For] = &[Up, Agent, Check];
 const SERVES: &[For] = &[Up, Agent, Sink, Dashboard, Doctor];
-const STATE: &[For] = &[Up, Agent, Doctor, Query, Dashboard, Store, DeadLetters];
+const STATE: &[For] = &[
+    Up,
+    Agent,
+    Reload,
+    Doctor,
+    Query,
+    Dashboard,
+    Store,
+    DeadLetters,
+];
 
 const fn row(
     key: &'static str,
@@ -413,14 +424,31 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How log lines are written to stderr."),
 ];
 
-/// What an agent takes up while it runs, when it reads its files again; the rest waits for a restart.
+/// What an agent takes up while it runs, when it reads its files again, beside pages, which all commands
+/// take up: keys, and sections with all of their keys. The rest waits for a restart.
 pub(crate) const WHILE_RUNNING: &[&str] = &[
     "agent.check",
     "agent.targets",
     "agent.check_interval",
     "agent.check_deadline",
     "agent.checks",
+    "listeners",
+    "statsd",
+    "influx",
+    "otlp",
+    "prometheus",
+    "textfile",
+    "exec",
+    "heartbeat",
 ];
+
+/// Whether an agent takes a key up while it runs.
+pub(crate) fn is_for_while_running(key: &str) -> bool {
+    let section = key.split('.').next();
+    WHILE_RUNNING
+        .iter()
+        .any(|known| *known == key || Some(*known) == section)
+}
 
 /// The setting of this key.
 pub(crate) fn setting(key: &str) -> Option<&'static Setting> {
@@ -455,6 +483,10 @@ mod tests {
             }
         }
         keys.extend(TABLES.iter().map(|table| table.key));
-        assert!(WHILE_RUNNING.iter().all(|key| keys.contains(key)));
+        let is_known = |known: &str| {
+            let in_section = |key: &&str| key.split('.').next() == Some(known);
+            keys.contains(known) || keys.iter().any(in_section)
+        };
+        assert!(WHILE_RUNNING.iter().all(|known| is_known(known)));
     }
 }

@@ -1,10 +1,12 @@
 //! Reading targets and settings again while the program runs: SIGHUP, and a file of targets that changes.
 
-use crate::program::{PATIENCE, Program, http_get, metric_with, text};
+use crate::program::{PATIENCE, Program, command, http_get, metric_with, text};
 use crate::web_server;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use tidegauge_testkit::eventually;
 
@@ -237,4 +239,152 @@ fn sighup_does_not_end_sink_and_dashboard() {
         "the dashboard has no topic:\n{output}"
     );
     sink.terminate();
+}
+
+/// A line for the listener `influx`, with the token that is asked for; the status of the answer.
+fn write_line(address: &str, token: &str, line: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (bytes, head) = (
+        line.len(),
+        "POST /write HTTP/1.1\r\nhost: localhost\r\nconnection: close",
+    );
+    let request =
+        format!("{head}\r\nauthorization: Token {token}\r\ncontent-length: {bytes}\r\n\r\n{line}");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.get(9..12)?.parse().ok()
+}
+
+#[test]
+fn listeners_and_pages_that_differ_begin_anew_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let config = folder.path().join("tidegauge.toml");
+    let server = web_server::start();
+    let ports: Vec<_> = (0..4).map(|_| web_server::closed_port()).collect();
+    let write = |listen: &str, token: &str, statsd: &str| {
+        let text = format!(
+            "[general]\nlisten = \"{listen}\"\n[influx]\nlisten = \"{}\"\ntoken = \"{token}\"\n\
+             [statsd]\nlisten = \"{statsd}\"\ninterval = \"1h\"\n\
+             [[agent.checks]]\nname = \"same\"\nurl = \"http://{server}/ok\"\ninterval = \"500ms\"\n",
+            ports[1]
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write(&ports[0], "one", &ports[2]);
+    let arguments = ["up", "--config", text(&config), "--state-dir", text(&state)];
+    let program = Program::start(&arguments);
+    let wait_for_line = |token: &str, line: &str| {
+        eventually(PATIENCE, line, || {
+            (write_line(&ports[1], token, line)? == 204).then_some(())
+        });
+    };
+    wait_for_line("one", "job rows=1i");
+    let statsd = UdpSocket::bind("127.0.0.1:0").unwrap();
+    statsd.send_to(b"orders:5|c", &ports[2]).unwrap();
+    let answers = |address: &str| http_get(address, "/api/hosts").is_some();
+    eventually(PATIENCE, "the page is there", || {
+        answers(&ports[0]).then_some(())
+    });
+
+    // Another token at the same address; nothing else differs.
+    write(&ports[0], "two", &ports[2]);
+    program.signal(Signal::HUP);
+    program.wait_for_output("1 as before; begun anew: influx\n");
+    assert_eq!(write_line(&ports[1], "one", "job rows=2i"), Some(401));
+    wait_for_line("two", "job rows=3i");
+
+    // An address that is taken changes nothing, also of what could be changed.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    write(&taken.local_addr().unwrap().to_string(), "three", &ports[3]);
+    program.signal(Signal::HUP);
+    program.wait_for_output("refused, nothing has changed: listening on");
+    assert_eq!(write_line(&ports[1], "three", "job rows=4i"), Some(401));
+    wait_for_line("two", "job rows=5i");
+    assert!(answers(&ports[0]));
+
+    // Other addresses: what was counted before is handed on.
+    let elsewhere = web_server::closed_port();
+    write(&elsewhere, "two", &ports[3]);
+    program.signal(Signal::HUP);
+    program.wait_for_output("begun anew: statsd; pages are served at http://");
+    eventually(PATIENCE, "the page moved", || {
+        (answers(&elsewhere) && !answers(&ports[0])).then_some(())
+    });
+    let sum = |sql: &str| {
+        let path = state.join("tidegauge.db");
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let sum = database.query_row(sql, [], |row| row.get::<_, f64>(0));
+        sum.ok()
+    };
+    eventually(PATIENCE, "all is stored once", || {
+        let all = sum("select sum(rows) from job")? == 9.0
+            && sum("select max(total) from orders")? == 5.0;
+        all.then_some(())
+    });
+    let output = program.terminate();
+    assert!(!output.contains("need a restart"), "{output}");
+    let times: Vec<_> = results(&state, "same")
+        .into_iter()
+        .map(|(time, _)| time)
+        .collect();
+    for pair in times.windows(2) {
+        let ticks = (pair[1] - pair[0]) as f64 / 500e3;
+        assert!((0.4..1.6).contains(&ticks), "{ticks} intervals, {times:?}");
+    }
+}
+
+/// What `tidegauge reload` answers: its exit status, and what it says.
+fn reload(state: &Path) -> (Option<i32>, String) {
+    let output = command(&["reload", "--state-dir", text(state)])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn the_command_reload_waits_for_the_outcome_and_prints_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let config = folder.path().join("tidegauge.toml");
+    let closed = web_server::closed_port();
+    let write = |interval: &str, more: &str| {
+        let text =
+            format!("[kafka]\nbrokers = \"{closed}\"\n[agent]\ninterval = \"{interval}\"\n{more}");
+        fs::write(&config, text).unwrap();
+    };
+    let none = format!(
+        "tidegauge: no `agent` or `up` runs with the state folder {}",
+        text(&state)
+    );
+    let (code, said) = reload(&state);
+    assert!(
+        code == Some(2) && said.starts_with(&none),
+        "{code:?}: {said}"
+    );
+    write("1s", "");
+    let arguments = ["--config", text(&config), "--state-dir", text(&state)];
+    let agent = Program::start(&[&["agent"], &arguments[..]].concat());
+    agent.wait_for_output("agent is starting");
+
+    write("2s", "[[agent.checks]]\nurl = \"http://127.0.0.1/\"\n");
+    let expected = "1 checks added, 0 removed, 0 changed, 0 as before\n\
+                    these settings differ from those that are in use, and need a restart: agent.interval\n";
+    assert_eq!(reload(&state), (Some(0), expected.to_owned()));
+    write("soon", "");
+    let (code, said) = reload(&state);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.starts_with("tidegauge: refused, nothing has changed: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("tidegauge.toml:4: agent.interval: `soon`"),
+        "{said}"
+    );
+    agent.terminate();
+    assert_eq!(reload(&state).0, Some(2));
 }

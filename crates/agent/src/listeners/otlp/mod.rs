@@ -11,8 +11,8 @@ mod grpc;
 use super::decoded;
 use super::http::{Answer, Call, Routes, Server};
 use super::{
-    AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener, Refusal,
-    listen_checked,
+    AgentError, Bindings, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener,
+    Refusal, listen_checked,
 };
 use answer::{Form, Outcome};
 use async_trait::async_trait;
@@ -49,7 +49,10 @@ pub struct OtlpSettings {
     pub prefix: Option<Name>,
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(
+    settings: &ListenerSettings,
+    bindings: &mut Bindings,
+) -> Result<Vec<OpenedListener>, AgentError> {
     let Some(settings) = &settings.otlp else {
         return Ok(Vec::new());
     };
@@ -59,7 +62,7 @@ fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> 
         ("otlp.listen_grpc", "grpc", settings.grpc),
     ] {
         let Some(address) = address else { continue };
-        let (listener, address) = listen_checked(key, address, &settings.door)?;
+        let (listener, address) = listen_checked(key, address, &settings.door, bindings)?;
         addresses.push(format!("{word} {address}"));
         listeners.push(listener);
     }

@@ -8,7 +8,9 @@ mod aggregate;
 mod sockets;
 mod values;
 
-use super::{AgentError, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener};
+use super::{
+    AgentError, Bindings, Intake, Listener, ListenerEntry, ListenerSettings, OpenedListener,
+};
 use aggregate::{Aggregate, refused};
 use async_trait::async_trait;
 use sockets::Sockets;
@@ -62,11 +64,14 @@ impl Default for StatsdSettings {
     }
 }
 
-fn open(settings: &ListenerSettings) -> Result<Vec<OpenedListener>, AgentError> {
+fn open(
+    settings: &ListenerSettings,
+    bindings: &mut Bindings,
+) -> Result<Vec<OpenedListener>, AgentError> {
     let Some(settings) = &settings.statsd else {
         return Ok(Vec::new());
     };
-    let (sockets, addresses) = Sockets::open(settings)?;
+    let (sockets, addresses) = Sockets::open(settings, bindings)?;
     if addresses.is_empty() {
         return Ok(Vec::new());
     }

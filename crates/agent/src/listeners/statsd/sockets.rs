@@ -1,15 +1,14 @@
 //! The sockets of StatsD: bound at the start, each read by a task.
 
-use super::super::{AgentError, Refusal, listen_error};
+use super::super::bindings::UnixHandle;
+use super::super::{AgentError, Bindings, Refusal};
 use super::{Lines, StatsdSettings};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,21 +30,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(200);
 pub(super) struct Sockets {
     udp: Option<UdpSocket>,
     tcp: Option<TcpListener>,
-    unix: Option<UnixSocket>,
-}
-
-/// A unix socket, whose file goes with it.
-struct UnixSocket {
-    socket: UnixDatagram,
-    path: PathBuf,
-}
-
-impl Drop for UnixSocket {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "removing the socket");
-        }
-    }
+    unix: Option<UnixHandle>,
 }
 
 /// Refuses to listen to others: the protocol has no way to say who one is.
@@ -62,26 +47,28 @@ fn check(key: &'static str, address: SocketAddr, allow_insecure: bool) -> Result
 
 impl Sockets {
     /// Binds what the settings ask for; the addresses, for logs.
-    pub(super) fn open(settings: &StatsdSettings) -> Result<(Self, Vec<String>), AgentError> {
+    pub(super) fn open(
+        settings: &StatsdSettings,
+        bindings: &mut Bindings,
+    ) -> Result<(Self, Vec<String>), AgentError> {
         let (mut sockets, mut addresses) = (Self::default(), Vec::new());
         let check = |key, address| check(key, address, settings.allow_insecure);
         if let Some(address) = settings.udp {
             const KEY: &str = "statsd.listen";
             check(KEY, address)?;
-            let bound = bind_udp(address).map_err(|e| listen_error(KEY, address, e))?;
+            let bound = bindings.udp(KEY, address)?;
             addresses.push(format!("udp {}", local(bound.local_addr(), address)));
             sockets.udp = Some(bound);
         }
         if let Some(address) = settings.tcp {
             const KEY: &str = "statsd.listen_tcp";
             check(KEY, address)?;
-            let bound = super::super::bind_tcp(KEY, address)?;
+            let bound = bindings.tcp(KEY, address)?;
             addresses.push(format!("tcp {}", local(bound.local_addr(), address)));
             sockets.tcp = Some(bound);
         }
         if let Some(path) = &settings.unix {
-            let bound = bind_unix(path);
-            let bound = bound.map_err(|e| listen_error("statsd.listen_unix", path.display(), e))?;
+            let bound = bindings.unix("statsd.listen_unix", path)?;
             addresses.push(format!("unix {}", path.display()));
             sockets.unix = Some(bound);
         }
@@ -112,7 +99,7 @@ impl Sockets {
                 loop {
                     tokio::select! {
                         biased;
-                        read = unix.socket.recv(&mut datagram) => take(&lines, &datagram, read).await,
+                        read = unix.recv(&mut datagram) => take(&lines, &datagram, read).await,
                         () = &mut end => break,
                     }
                 }
@@ -222,27 +209,4 @@ async fn read_lines(mut stream: TcpStream, lines: &Lines, end: impl Future<Outpu
 
 fn local(bound: io::Result<SocketAddr>, asked: SocketAddr) -> SocketAddr {
     bound.unwrap_or(asked)
-}
-
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
-}
-
-/// Binds a unix socket. The file of one that a program left behind is replaced; one that is in use is
-/// not, nor is a file of another kind.
-fn bind_unix(path: &Path) -> io::Result<UnixSocket> {
-    if let Ok(metadata) = std::fs::symlink_metadata(path) {
-        let in_use =
-            || -> io::Result<()> { std::os::unix::net::UnixDatagram::unbound()?.connect(path) };
-        if !metadata.file_type().is_socket() || in_use().is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        std::fs::remove_file(path)?;
-    }
-    Ok(UnixSocket {
-        socket: UnixDatagram::bind(path)?,
-        path: path.to_owned(),
-    })
 }
