@@ -52,7 +52,7 @@ fn read(path: &Path) {
     let _epoch = spool.begin_epoch(NOW_US);
     let mut after = i64::MIN;
     while let Ok(page) = spool.read(after, 8, 4_096) {
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.entries.last() else { break };
         assert!(last.id > after, "it goes on");
         after = last.id;
     }
