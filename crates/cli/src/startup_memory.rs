@@ -5,7 +5,7 @@
 //! freed. Code comes back from the page cache when it is needed after all.
 //!
 //! One of the four files of the project with `unsafe`: which parts of the program can be read again from
-//! its file only the loader tells (dl_iterate_phdr(3)), and none of the crates that we have wraps it.
+//! their files only the loader tells (dl_iterate_phdr(3)), and none of the crates that we have wraps it.
 #![expect(
     unsafe_code,
     reason = "dl_iterate_phdr and madvise have no safe binding; see the head of this file"
@@ -21,7 +21,7 @@ const STARTED: Duration = Duration::from_secs(10);
 pub(crate) async fn give_back() {
     tokio::time::sleep(STARTED).await;
     // SAFETY: the callback has the signature that is asked for and needs no data.
-    unsafe { libc::dl_iterate_phdr(Some(give_back_program), std::ptr::null_mut()) };
+    unsafe { libc::dl_iterate_phdr(Some(give_back_object), std::ptr::null_mut()) };
     // SAFETY: it may be called at any time; memory that is in use is not touched.
     #[cfg(target_env = "gnu")]
     unsafe {
@@ -29,13 +29,13 @@ pub(crate) async fn give_back() {
     }
 }
 
-/// Gives back what is only read of the first object, which is the program itself.
-extern "C" fn give_back_program(
+/// Gives back what is only read of the program itself or of a library of it.
+extern "C" fn give_back_object(
     info: *mut libc::dl_phdr_info,
     _size: libc::size_t,
     _data: *mut c_void,
 ) -> c_int {
-    const STOP: c_int = 1;
+    const GO_ON: c_int = 0;
     let page = rustix::param::page_size();
     // SAFETY: the loader hands out a structure that is valid during the call.
     let info = unsafe { &*info };
@@ -48,8 +48,8 @@ extern "C" fn give_back_program(
         let begin = info.dlpi_addr as usize + header.p_vaddr as usize;
         let end = (begin + header.p_memsz as usize) / page * page;
         let begin = begin.next_multiple_of(page);
-        // SAFETY: whole pages of a segment that nobody can write to: they are as in the program's file, from
-        // where the kernel reads them again.
+        // SAFETY: whole pages of a segment that nobody can write to: they are as in the object's file, from
+        // where the kernel takes them again.
         let given = unsafe {
             libc::madvise(
                 begin as *mut c_void,
@@ -61,7 +61,7 @@ extern "C" fn give_back_program(
             tracing::debug!(error = %std::io::Error::last_os_error(), "madvise");
         }
     }
-    STOP
+    GO_ON
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too: their
 //! functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
-//! for unwinding, as no panic passes through them.
+//! for unwinding, as no panic passes through them. Of zstd only the two fastest ways to compress are in it: a
+//! level above those (`compression.level`) compresses as the second.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +13,10 @@ use anyhow::Context;
 use super::{PACKAGE, can_build, succeed};
 use crate::run::{command, target};
 
-const C_FLAGS: &str = "-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables";
+const C_FLAGS: &str = "-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
+    -DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR \
+    -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR \
+    -DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR";
 
 /// Builds it in a folder of its own, as its C libraries differ from those of other builds.
 ///
