@@ -1,7 +1,9 @@
-//! Log lines on stderr: text for people, JSON for machines.
+//! Log lines on stderr: text for people, JSON for machines, with priorities for systemd's journal.
 
+mod journal;
 mod repeats;
 
+use journal::Prioritised;
 use repeats::Repeats;
 use std::io::IsTerminal;
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,9 +29,15 @@ pub(crate) fn begin(verbose: u8, levels: Option<&str>, json: bool) {
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(verbose > 0);
-    let lines = match json {
-        true => lines.json().boxed(),
-        false => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let lines = match (json, journal::has_stderr(stream.as_deref())) {
+        (true, false) => lines.json().boxed(),
+        (true, true) => lines.json().map_event_format(Prioritised).boxed(),
+        (false, false) => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        (false, true) => {
+            let plain = lines.with_ansi(false).without_time();
+            plain.map_event_format(Prioritised).boxed()
+        }
     };
     tracing_subscriber::registry()
         .with(lines)

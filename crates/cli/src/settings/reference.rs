@@ -31,7 +31,8 @@ body_regexp = \"Welcome\"
 Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a number and `KiB`, `MiB`, `GiB`, `kB`, `MB`
 or `GB`. Lists are separated by commas on the command line and in the environment, URLs by spaces; flags of lists may be
 repeated. `-v` says more and may be repeated; `--log-level info,tidegauge_sink=debug` says it for single modules. A warning or an
-error that says the very same thing again within a minute is counted, and the count is written when the minute is over.
+error that says the very same thing again within a minute is counted, and the count is written when the minute is over. Where stderr is systemd's journal
+(`JOURNAL_STREAM`), lines have their priority and no time of their own: `journalctl -p warning -u tidegauge-agent`.
 
 `tidegauge config check` says all that is wrong with a file at once, without a connection, and has exit status 2 then; `config show` prints
 what is in effect and where each value comes from, without secrets, as a table, JSON or TOML; `config schema` prints a JSON Schema

@@ -15,6 +15,7 @@ mod dead_letters;
 mod doctor;
 mod host_metrics;
 mod listeners;
+mod logs;
 mod lost_messages;
 mod network_gone;
 mod packaged;
