@@ -6,11 +6,13 @@
 //! - [`Producer`]: queue, acknowledge by token, never expire, never reorder (D2).
 //! - [`Consumer`]: a member of a classic group on its own thread; starts each partition exactly where
 //!   [`Positions`] says, never anywhere else (D4, D5), and stops fetching when its reader is slow (D11).
+//! - [`ask`]: one question to a broker, and what stood in the way of its answer.
 //! - [`Admin`]: topics, their ids and their watermarks.
 //!
 //! No type of librdkafka is part of the interface, so that another client can take its place.
 
 mod admin;
+mod answer;
 mod consumer;
 mod diagnosis;
 mod error;
@@ -24,6 +26,7 @@ mod testing;
 mod topic_id;
 
 pub use admin::{Admin, TopicInfo, TopicPlan, Watermark};
+pub use answer::{Answer, Obstacle, TopicAnswer, Unanswered, ask};
 pub use consumer::{
     Consumer, ConsumerOptions, ENCODING_HEADER, Event, FetchState, Message, Positions,
     PositionsError, TopicIdentity,

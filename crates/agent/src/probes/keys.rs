@@ -107,6 +107,27 @@ pub(super) const SERVER_NAME: ProbeKey = ProbeKey {
     help: "The name that is asked for in TLS and that the certificate must have; by default the host of the URL.",
 };
 
+/// Whether TLS is spoken, where the scheme does not say it.
+pub(super) const TLS: ProbeKey = ProbeKey {
+    key: "tls",
+    kind: KeyKind::Flag,
+    help: "Whether TLS is spoken from the beginning.",
+};
+
+/// The certificate of this side.
+pub(super) const CERTIFICATE_FILE: ProbeKey = ProbeKey {
+    key: "certificate_file",
+    kind: KeyKind::Path,
+    help: "A PEM file with the certificate to show to the server, and its chain.",
+};
+
+/// And its key.
+pub(super) const KEY_FILE: ProbeKey = ProbeKey {
+    key: "key_file",
+    kind: KeyKind::Path,
+    help: "A PEM file with the key of that certificate.",
+};
+
 /// Who the check is to the server.
 pub(super) const USERNAME: ProbeKey = ProbeKey {
     key: "username",

@@ -14,6 +14,7 @@ mod grpc;
 mod h2_call;
 mod http;
 mod icmp;
+mod kafka;
 mod keys;
 mod mysql;
 mod postgres;
@@ -80,6 +81,7 @@ pub const PROBES: &[ProbeEntry] = &[
     grpc::ENTRY,
     postgres::ENTRY,
     mysql::ENTRY,
+    kafka::ENTRY,
 ];
 
 /// In place of a probe whose client is not in this program.

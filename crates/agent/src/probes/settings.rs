@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "checking the setting url: no probe takes the scheme \"gopher\", only http, https, tcp, tls, dns, \
-             icmp, grpc, grpcs, postgres, postgresql, mysql"
+             icmp, grpc, grpcs, postgres, postgresql, mysql, kafka"
         );
         assert!(CheckSettings::new("localhost").is_err());
         let settings = CheckSettings::new("http://localhost").expect("valid");

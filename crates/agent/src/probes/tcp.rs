@@ -5,7 +5,7 @@
 //! nor slow dripping can do harm; the deadline is over the whole.
 
 use super::exchange::{Failure, Progress, Target, handshake, server_name, write_at_once};
-use super::keys::{CA_FILE, KeyKind, ProbeKey, SERVER_NAME};
+use super::keys::{CA_FILE, KeyKind, ProbeKey, SERVER_NAME, TLS};
 use super::settings::setting;
 use super::starttls::{self, Courtesy, Heard, courtesies, write};
 use super::{AgentError, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
@@ -28,11 +28,7 @@ pub(super) const ENTRY: ProbeEntry = ProbeEntry {
 };
 
 const KEYS: &[ProbeKey] = &[
-    ProbeKey {
-        key: "tls",
-        kind: KeyKind::Flag,
-        help: "Whether TLS is spoken from the beginning.",
-    },
+    TLS,
     ProbeKey {
         key: "starttls",
         kind: KeyKind::Choice(&["smtp", "imap", "pop3", "postgres"]),

@@ -14,6 +14,7 @@ mod listeners;
 mod probe_databases;
 mod probe_dns;
 mod probe_http;
+mod probe_kafka;
 mod probe_others;
 mod probes;
 mod publish;

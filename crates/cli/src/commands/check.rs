@@ -31,6 +31,8 @@ const SAID: &[(&str, &str)] = &[
     ("code", "rcode"),
     ("answer", "answer"),
     ("health", "health"),
+    ("brokers", "brokers"),
+    ("partitions", "partitions"),
     ("packets answered", "packets_received"),
     ("server", "server_version"),
     ("redirects", "redirects"),

@@ -5,9 +5,8 @@ use super::{
     FieldEntry, Kind, MeasurementEntry, TagEntry, gauge, number, percent, tag, text, truth,
 };
 
-pub(super) const MEASUREMENTS: &[MeasurementEntry] =
-    &[
-    TCP, TLS_CHECK, DNS, ICMP, GRPC, POSTGRES, MYSQL, HEARTBEAT, STATE,
+pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
+    TCP, TLS_CHECK, DNS, ICMP, GRPC, POSTGRES, MYSQL, KAFKA, HEARTBEAT, STATE,
 ];
 
 pub(super) const TAGS: &[TagEntry] = &[tag(
@@ -248,6 +247,35 @@ const MYSQL: MeasurementEntry = MeasurementEntry {
     description: "One login into a MySQL or MariaDB server, and one query.",
     tags: TAGS,
     fields: DATABASE_FIELDS,
+};
+
+const KAFKA: MeasurementEntry = MeasurementEntry {
+    name: "kafka_check",
+    kind: Kind::Gauge,
+    description: "One question to a broker of Kafka: who is in its cluster, and a topic.",
+    tags: TAGS,
+    fields: &[
+        UP,
+        REASON,
+        DETAIL,
+        RESOLVE,
+        CONNECT,
+        gauge(
+            "answer_seconds",
+            "seconds",
+            "From connecting once more to having the answer, with TLS and login.",
+        ),
+        TOTAL,
+        START_DELAY,
+        REPEATED,
+        ADDRESS,
+        number("brokers", "Brokers that are in the cluster."),
+        number("partitions", "Partitions of the topic."),
+        number(
+            "leaderless_partitions",
+            "Those of them that have no leader.",
+        ),
+    ],
 };
 
 const DATABASE_FIELDS: &[FieldEntry] = &[

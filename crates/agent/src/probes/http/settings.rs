@@ -2,8 +2,8 @@
 
 use super::super::AgentError;
 use super::super::keys::{
-    CA_FILE, KeyKind, MAX_TIME, MIN_DAYS_LEFT, PASSWORD, PASSWORD_FILE, ProbeKey, SERVER_NAME,
-    USERNAME,
+    CA_FILE, CERTIFICATE_FILE, KEY_FILE, KeyKind, MAX_TIME, MIN_DAYS_LEFT, PASSWORD, PASSWORD_FILE,
+    ProbeKey, SERVER_NAME, USERNAME,
 };
 use super::super::settings::{CheckSettings, setting};
 use std::fmt;
@@ -40,16 +40,8 @@ pub(super) const KEYS: &[ProbeKey] = &[
         KeyKind::Path,
         "A file with the token to authenticate with.",
     ),
-    key(
-        "certificate_file",
-        KeyKind::Path,
-        "A PEM file with the certificate to show to the server, and its chain.",
-    ),
-    key(
-        "key_file",
-        KeyKind::Path,
-        "A PEM file with the key of that certificate.",
-    ),
+    CERTIFICATE_FILE,
+    KEY_FILE,
     key(
         "proxy",
         KeyKind::Text,
