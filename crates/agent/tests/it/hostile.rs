@@ -128,6 +128,122 @@ async fn an_answer_before_the_request_is_an_answer() {
 }
 
 #[tokio::test]
+async fn https() {
+    let authority = Authority::new();
+    let tls = Act::StartTls(authority.acceptor("localhost", 2020, 2100));
+    let heard = Act::Hear("\r\n\r\n");
+    let head = say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n");
+    let body = say("\r\nabc");
+    let table = [
+        (
+            "an alert",
+            vec![Act::Say(ALERT.to_vec()), Act::Hang],
+            Reason::TlsHandshake,
+        ),
+        ("reset at once", vec![Act::Reset], Reason::TlsHandshake),
+        (
+            "reset after the handshake",
+            vec![tls.clone(), Act::Reset],
+            Reason::ConnectionLost,
+        ),
+        (
+            "reset after the request",
+            vec![tls.clone(), heard.clone(), Act::Reset],
+            Reason::ConnectionLost,
+        ),
+        (
+            "reset in the head",
+            vec![tls.clone(), heard.clone(), head.clone(), Act::Reset],
+            Reason::ConnectionLost,
+        ),
+        (
+            "reset in the body",
+            vec![
+                tls.clone(),
+                heard.clone(),
+                head.clone(),
+                body.clone(),
+                Act::Reset,
+            ],
+            Reason::ConnectionLost,
+        ),
+        (
+            "closed in the body",
+            vec![tls.clone(), heard.clone(), head.clone(), body],
+            Reason::ConnectionLost,
+        ),
+        (
+            "a dripping head",
+            vec![tls, heard, head, Act::Drip(b'x')],
+            Reason::Deadline,
+        ),
+    ];
+    for (name, script, expected) in table {
+        let server = Scripted::start(script).await;
+        let settings = hurried(settings(&server.url("https")));
+        let settings = settings.with_ca_file(&authority.file).expect("a file");
+        let got = check(settings).await;
+        assert_eq!(got.finding.reason, expected, "{name}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_to_servers_that_mean_harm() {
+    let heard = Act::Hear("\r\n\r\n");
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let endless = vec![heard.clone(), say(ok), say("a: "), Act::Flood(b'x')];
+    let drips = vec![heard.clone(), say(ok), say("a: "), Act::Drip(b'x')];
+    for (name, scheme, script, expected) in [
+        ("hangs", "http", vec![Act::Hang], Reason::Deadline),
+        ("an endless header", "http", endless, Reason::Protocol),
+        ("drips", "http", drips, Reason::Deadline),
+        (
+            "reset at once",
+            "http",
+            vec![Act::Reset],
+            Reason::ConnectionLost,
+        ),
+        (
+            "reset after the request",
+            "http",
+            vec![heard.clone(), Act::Reset],
+            Reason::ConnectionLost,
+        ),
+        (
+            "no TLS",
+            "https",
+            vec![say(ok), Act::Hang],
+            Reason::TlsHandshake,
+        ),
+        (
+            "an alert",
+            "https",
+            vec![Act::Say(ALERT.to_vec()), Act::Hang],
+            Reason::TlsHandshake,
+        ),
+    ] {
+        let harm = Scripted::start(script).await;
+        let to = format!(
+            "HTTP/1.1 302 Found\r\nlocation: {}\r\n\r\n",
+            harm.url(scheme)
+        );
+        let home = Scripted::start(vec![heard.clone(), say(&to)]).await;
+        let settings = hurried(settings(&home.url("http")));
+        let settings = settings.with("follow_redirects", true).expect("a flag");
+        let got = check(settings).await;
+        assert_eq!(got.finding.reason, expected, "{name}: {got:?}");
+    }
+    // Two in a row, the last of which leads to where nobody is.
+    let to =
+        |port: u16| format!("HTTP/1.1 302 Found\r\nlocation: http://localhost:{port}/\r\n\r\n");
+    let far = Scripted::start(vec![heard.clone(), say(&to(1))]).await;
+    let home = Scripted::start(vec![heard, say(&to(far.address.port()))]).await;
+    let settings = hurried(settings(&home.url("http")));
+    let got = check(settings.with("follow_redirects", true).expect("a flag")).await;
+    assert_eq!(got.finding.reason, Reason::ConnectRefused, "{got:?}");
+}
+
+#[tokio::test]
 async fn tcp() {
     let expect = ["expect ^220 "];
     let answered = ["expect ^220 ", r"send HELO\r\n", "expect ^250 "];

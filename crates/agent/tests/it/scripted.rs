@@ -71,6 +71,10 @@ async fn serve(mut stream: TcpStream, script: Vec<Act>) -> std::io::Result<()> {
             Act::StartTls(acceptor) => {
                 let mut stream = acceptor.accept(stream).await?;
                 for act in &script[at + 1..] {
+                    if matches!(act, Act::Reset) {
+                        stream.get_ref().0.set_zero_linger()?;
+                        return Ok(());
+                    }
                     play(&mut stream, act).await?;
                 }
                 return stream.shutdown().await;
