@@ -19,6 +19,9 @@ use tidegauge_spool::Spool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+/// How long threads that still wait for something at the end may take.
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(1);
+
 pub(super) fn shape(command: Command) -> Command {
     command
 }
@@ -42,7 +45,11 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
         replication: number("kafka.replication"),
         ..PublishSettings::new(kafka, topic, collect.agent.clone())
     };
-    super::runtime(1)?.block_on(work(settings, &state_dir, collect, publish))
+    let runtime = super::runtime(1)?;
+    let ended = runtime.block_on(work(settings, &state_dir, collect, publish));
+    // All that counts was waited for. A question to a broker that is away would have its whole deadline.
+    runtime.shutdown_timeout(LEFT_BEHIND_AFTER);
+    ended
 }
 
 async fn work(

@@ -103,3 +103,21 @@ fn d2_nothing_is_lost_or_doubled_while_the_broker_is_away() {
         "{missed} ticks were missed"
     );
 }
+
+#[test]
+fn d12_an_agent_whose_broker_was_never_there_ends_in_a_moment() {
+    let state = tempfile::tempdir().unwrap();
+    let closed = crate::web_server::closed_port();
+    let arguments = ["agent", "--brokers", &closed, "--interval", "100ms"];
+    let state = ["--state-dir", crate::program::text(state.path())];
+    let agent = Program::start(&[&arguments[..], &state].concat());
+    agent.wait_for_output("agent is starting");
+    let begin = std::time::Instant::now();
+    let output = agent.terminate();
+    let took = begin.elapsed();
+    assert!(
+        took < std::time::Duration::from_secs(4),
+        "{took:?}\n{output}"
+    );
+    assert!(output.contains("stopped batches="), "{output}");
+}
