@@ -4,9 +4,21 @@ use super::Findings;
 use crate::settings::Settings;
 use crate::state_dir;
 use rustix::fs::{Access, access, statvfs};
+use std::path::Path;
 use tidegauge_agent::collectors::{COLLECTORS, availability};
 use tidegauge_agent::identity;
 use tidegauge_model::SystemClock;
+
+/// File systems over a network, by the beginning of their names.
+const OVER_THE_NETWORK: &[&str] = &[
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.sshfs",
+    "9p",
+    "ceph",
+    "glusterfs",
+];
 
 pub(super) fn check(settings: &Settings) -> Findings {
     let mut findings = Findings::default();
@@ -56,14 +68,44 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
         };
         findings.ok(CHECK, format!("{shown}{made}, {mebibytes} MiB free"));
     }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let kind = there
+        .canonicalize()
+        .ok()
+        .and_then(|at| file_system(&mounts, &at));
     match identity::fate_of(there) {
         Ok(Some(fate)) => findings.warning(
             "state file system",
             format!("{shown} will not last: {fate}. Samples that are not sent by then are lost; mount a volume there, or say another --state-dir"),
         ),
-        Ok(None) => {}
+        Ok(None) => match kind {
+            Some(kind) if OVER_THE_NETWORK.iter().any(|far| kind.starts_with(far)) => findings.warning(
+                "state file system",
+                format!("{kind}: SQLite, which keeps the spool, needs locks that file systems over a network do not keep; say a --state-dir on a disk of this host"),
+            ),
+            Some(kind) => findings.ok("state file system", kind),
+            None => {}
+        },
         Err(error) => findings.warning("state file system", super::told(&error)),
     }
+}
+
+/// The type of the file system that holds a path, by `/proc/self/mountinfo` (proc(5)): that of the last of the
+/// mount points that go deepest.
+fn file_system(mounts: &str, path: &Path) -> Option<String> {
+    let mount = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let point = before.split(' ').nth(4)?.replace("\\040", " ");
+        let depth = path
+            .starts_with(&point)
+            .then(|| Path::new(&point).components().count())?;
+        Some((depth, after.split(' ').next()?.to_owned()))
+    };
+    let deepest = mounts
+        .lines()
+        .filter_map(mount)
+        .max_by_key(|(depth, _)| *depth);
+    deepest.map(|(_, kind)| kind)
 }
 
 fn collectors(settings: &Settings, findings: &mut Findings) {
@@ -89,4 +131,31 @@ fn collectors(settings: &Settings, findings: &mut Findings) {
         ),
     };
     findings.ok(CHECK, format!("{work} work{away}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_a_path_is_that_of_the_deepest_mount_point() {
+        let mounts = "\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:25 / /var rw - xfs /dev/sdb1 rw
+31 30 0:26 / /var/lib/my\\040state rw,nosuid - nfs4 server:/x rw
+32 22 0:27 / /tmp rw - tmpfs tmpfs rw
+33 22 0:28 / /tmp rw - ext4 /dev/sdc1 rw
+";
+        for (path, expected) in [
+            ("/", "ext4"),
+            ("/variable", "ext4"),
+            ("/var/lib", "xfs"),
+            ("/var/lib/my state/spool", "nfs4"),
+            ("/tmp/x", "ext4"),
+        ] {
+            let found = file_system(mounts, Path::new(path));
+            assert_eq!(found.as_deref(), Some(expected), "{path}");
+        }
+        assert_eq!(file_system("", Path::new("/")), None);
+    }
 }
