@@ -1,9 +1,6 @@
 //! `cargo xtask package --small-agent`: the agent alone, as small as it gets.
 //!
-//! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too: their
-//! functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
-//! for unwinding, as no panic passes through them. Of zstd only the two fastest ways to compress are in it: a
-//! level above those (`compression.level`) compresses as the second.
+//! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,10 +10,25 @@ use anyhow::Context;
 use super::{PACKAGE, can_build, succeed};
 use crate::run::{command, target};
 
-const C_FLAGS: &str = "-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-    -DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR \
-    -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR \
-    -DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR";
+/// Functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
+/// for unwinding, as no panic passes through them. Of zstd it has the two fastest ways to compress (a level
+/// above those, by `compression.level`, compresses as the second), one to decompress, and no format from before
+/// its version 1, which Kafka never had.
+const C_FLAGS: [&str; 13] = [
+    "-Os",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-asynchronous-unwind-tables",
+    "-DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR",
+    "-DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR",
+    "-DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR",
+    "-DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR",
+    "-DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR",
+    "-DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR",
+    "-DHUF_FORCE_DECOMPRESS_X1",
+    "-DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT",
+    "-DZSTD_LEGACY_SUPPORT=0",
+];
 
 /// Builds it in a folder of its own, as its C libraries differ from those of other builds.
 ///
@@ -31,7 +43,7 @@ pub(super) fn build() -> anyhow::Result<(PathBuf, u64)> {
         .args(["--no-default-features", "--features", "agent"])
         .env("OPENSSL_NO_VENDOR", "1")
         .env("CARGO_TARGET_DIR", &folder)
-        .env("CFLAGS", C_FLAGS);
+        .env("CFLAGS", C_FLAGS.join(" "));
     succeed("the agent alone (minutes, the first time)", &mut cargo)?;
     let program = folder.join("small/tidegauge");
     let bytes = fs::metadata(&program).context("look at the program")?.len();
