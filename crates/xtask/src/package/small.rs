@@ -11,14 +11,16 @@ use super::{PACKAGE, can_build, succeed};
 use crate::run::{command, target};
 
 /// Functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
-/// for unwinding, as no panic passes through them. Of zstd it has the two fastest ways to compress (a level
-/// above those, by `compression.level`, compresses as the second), one to decompress, and no format from before
-/// its version 1, which Kafka never had.
-const C_FLAGS: [&str; 13] = [
+/// for unwinding, as no panic passes through them. Of zstd it has the fastest way to compress (every
+/// `compression.level` then gives that), one to decompress, and no format from before its version 1, which Kafka
+/// never had.
+const C_FLAGS: [&str; 15] = [
     "-Os",
     "-ffunction-sections",
     "-fdata-sections",
     "-fno-asynchronous-unwind-tables",
+    "-DZSTD_NO_INLINE",
+    "-DZSTD_EXCLUDE_DFAST_BLOCK_COMPRESSOR",
     "-DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR",
     "-DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR",
     "-DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR",
