@@ -269,14 +269,19 @@ fn seconds(result: &CheckResult, field: &str) -> Option<f64> {
 fn verdict(url: &str, result: &CheckResult) -> String {
     let verdict = if result.is_up() { "up" } else { "down" };
     let mut text = format!("{url}: {verdict} ({})", result.finding.reason.as_str());
+    let detail = result.finding.detail.as_deref();
     for (word, field) in SAID {
-        match result.value(field) {
-            Some(Value::Float(number)) => text.push_str(&format!(", {word} {number}")),
-            Some(Value::Text(said)) => text.push_str(&format!(", {word} {said}")),
-            Some(Value::Bool(_)) | None => {}
+        let said = match result.value(field) {
+            Some(Value::Float(number)) => format!("{word} {number}"),
+            Some(Value::Text(said)) => format!("{word} {said}"),
+            Some(Value::Bool(_)) | None => continue,
+        };
+        // Nothing is told twice.
+        if !detail.is_some_and(|detail| detail.contains(&said)) {
+            text.push_str(&format!(", {said}"));
         }
     }
-    if let Some(detail) = &result.finding.detail {
+    if let Some(detail) = detail {
         text.push_str(&format!(", {detail}"));
     }
     text
@@ -359,7 +364,37 @@ fn as_json(url: &str, result: &CheckResult) -> serde_json::Value {
 mod tests {
     use super::*;
     use tidegauge_agent::probes::{CheckReason, Finding};
-    use tidegauge_model::{Tags, name};
+    use tidegauge_model::{Name, Tags, name};
+
+    fn result(
+        reason: CheckReason,
+        detail: Option<&str>,
+        fields: Vec<(Name, Value)>,
+    ) -> CheckResult {
+        CheckResult {
+            measurement: name!("tls_check"),
+            target: "a".to_owned(),
+            labels: Tags::new(),
+            time_us: 0,
+            finding: Finding::new(reason, detail, fields),
+        }
+    }
+
+    #[test]
+    fn a_verdict_tells_nothing_twice() {
+        let told = |detail| {
+            let fields = vec![(name!("status"), Value::from(503.0))];
+            verdict(
+                "http://a/",
+                &result(CheckReason::Status, Some(detail), fields),
+            )
+        };
+        assert_eq!(
+            told("status 503, expected 2xx"),
+            "http://a/: down (status), status 503, expected 2xx"
+        );
+        assert_eq!(told("no"), "http://a/: down (status), status 503, no");
+    }
 
     #[test]
     fn certificates_are_told_by_the_days_that_they_have_left() {
@@ -370,13 +405,7 @@ mod tests {
             (name!("chain_expires_seconds"), Value::from(-86_400.0)),
             (name!("chain_certificates"), Value::from(3.0)),
         ];
-        let result = CheckResult {
-            measurement: name!("tls_check"),
-            target: "a".to_owned(),
-            labels: Tags::new(),
-            time_us: 0,
-            finding: Finding::new(CheckReason::CertificateExpired, None, fields),
-        };
+        let result = result(CheckReason::CertificateExpired, None, fields);
         assert_eq!(
             tls(&result),
             [
