@@ -152,8 +152,8 @@ impl Context {
         drop(rested);
     }
 
-    /// Rests through what is left of the call of `poll` that brought the last delivery: it has whole
-    /// milliseconds no more, and what is beyond them it would spin through.
+    /// Rests through what is left of the call of `poll` that brought the last delivery: it cannot be ended
+    /// early, waits for whole milliseconds only, and would spin through what is beyond them.
     fn rest_instead_of_polling(&self) {
         if self.poller.get() == Some(&thread::current().id()) {
             let left = self.poll_ends().saturating_duration_since(Instant::now());
