@@ -21,6 +21,7 @@ mod version;
 use settings::UsageError;
 use std::error::Error;
 use std::process::ExitCode;
+use tidegauge_agent::AgentError;
 
 fn main() -> ExitCode {
     let matches = commands::command_line().get_matches();
@@ -53,7 +54,10 @@ fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
-    error.is::<UsageError>() || is_usage_of_store(error)
+    let of_agent = error.downcast_ref::<AgentError>();
+    error.is::<UsageError>()
+        || matches!(of_agent, Some(AgentError::Setting { .. }))
+        || is_usage_of_store(error)
 }
 
 #[cfg(feature = "stores")]
@@ -65,4 +69,19 @@ fn is_usage_of_store(error: &(dyn Error + 'static)) -> bool {
 #[cfg(not(feature = "stores"))]
 const fn is_usage_of_store(_: &(dyn Error + 'static)) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_no_failure() {
+        let setting = AgentError::Setting {
+            key: "url",
+            problem: "no".to_owned(),
+        };
+        assert!(is_usage(&setting));
+        assert!(!is_usage(&std::io::Error::other("no")));
+    }
 }

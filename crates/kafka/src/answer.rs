@@ -1,16 +1,13 @@
 //! One question to a broker, and what stood in the way of its answer: for those who watch a cluster and
 //! neither produce nor consume.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::security::{self, Sasl};
+use crate::listener::listening;
 use crate::settings::{check_topic_name, of_config};
 use crate::{KafkaError, KafkaSettings};
 
@@ -85,46 +82,6 @@ fn obstacle(said: &str) -> Obstacle {
     known.map_or(Obstacle::Other, |(_, obstacle)| *obstacle)
 }
 
-/// Hears why a connection fails.
-#[derive(Default)]
-struct Listener {
-    heard: Mutex<Option<String>>,
-    sasl: Option<Sasl>,
-}
-
-impl ClientContext for Listener {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(
-        &self,
-        _config: Option<&str>,
-    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        security::give(self.sasl.as_ref())
-    }
-
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
-        if facility == "FAIL" {
-            self.hear(line);
-        }
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            self.hear(reason);
-        }
-    }
-}
-
-impl ConsumerContext for Listener {}
-
-impl Listener {
-    /// The first word counts: later ones are of attempts that follow.
-    fn hear(&self, said: &str) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get_or_insert_with(|| said.trim().to_owned());
-    }
-}
-
 /// Asks the first broker that can be reached for its cluster, and for one topic, over connections of its
 /// own, which are closed after it. Makes no topic. **Blocks** up to the deadline, and while they are
 /// closed.
@@ -140,14 +97,7 @@ pub fn ask(
         check_topic_name(topic)?;
     }
     let end = Instant::now() + deadline;
-    let mut config = settings.config(ROLE)?;
-    // That a broker hangs up is only said at this level, and when it is asked for.
-    config.set("log.connection.close", "true");
-    config.set_log_level(RDKafkaLogLevel::Info);
-    let listener = Listener {
-        sasl: settings.sasl.clone(),
-        ..Listener::default()
-    };
+    let (config, listener) = listening(settings, ROLE)?;
     let client = BaseConsumer::from_config_and_context(&config, listener)
         .map_err(|error| of_config(ROLE, error))?;
     loop {
@@ -184,10 +134,9 @@ pub fn ask(
         }
         // Its errors are events, which are only told when they are asked for.
         client.poll(Duration::ZERO);
-        let context = client.context();
-        let heard = context.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(said) = heard.clone() {
-            let obstacle = obstacle(&said);
+        // Later words are of attempts that follow.
+        if let Some(said) = client.context().heard().first() {
+            let (obstacle, said) = (obstacle(said), said.clone());
             return Ok(Err(Unanswered { obstacle, said }));
         }
         if left.is_zero() {

@@ -3,19 +3,13 @@
 //! Not a classification of errors: only what librdkafka and OpenSSL say of connections is read, and
 //! what is not known here stays as they say it.
 
-use std::error::Error;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::OAuthToken;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
-use rdkafka::{ClientContext, config::ClientConfig};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use crate::KafkaSettings;
-use crate::security::{self, Sasl};
+use crate::listener::listening;
 
 /// Parts of what is said, all of which must be there, and what they mean.
 const MEANINGS: &[(&[&str], &str)] = &[
@@ -105,59 +99,12 @@ pub(crate) fn explain(said: &str) -> String {
     }
 }
 
-#[derive(Default)]
-struct Listener {
-    heard: Mutex<Option<String>>,
-    sasl: Option<Sasl>,
-}
-
-impl ClientContext for Listener {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        security::give(self.sasl.as_ref())
-    }
-
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // That a broker hung up is only here, at the level `info`.
-        if facility == "FAIL" {
-            self.hear(line);
-        }
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            self.hear(reason);
-        }
-    }
-}
-
-impl Listener {
-    fn hear(&self, said: &str) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        *heard = Some(explain(said));
-    }
-}
-
-impl ProducerContext for Listener {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
-}
-
 /// Connects once more and listens to what librdkafka says of it; `None` if nothing stands in the way
 /// within the deadline. **Blocks**: up to the deadline and a second.
 #[must_use]
 pub fn why_unreachable(settings: &KafkaSettings, deadline: Duration) -> Option<String> {
     let end = Instant::now() + deadline;
-    let mut config: ClientConfig = settings.config("producer").ok()?;
-    // A broker that hangs up is no news for others; here it is what is looked for.
-    config.set("log.connection.close", "true");
-    config.set_log_level(RDKafkaLogLevel::Info);
-    let listener = Listener {
-        sasl: settings.sasl.clone(),
-        ..Listener::default()
-    };
+    let (config, listener) = listening(settings, "producer").ok()?;
     let client = BaseProducer::from_config_and_context(&config, listener).ok()?;
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -166,10 +113,9 @@ pub fn why_unreachable(settings: &KafkaSettings, deadline: Duration) -> Option<S
             .client()
             .fetch_metadata(None, left.min(Duration::from_millis(200)));
         client.poll(Duration::ZERO);
-        let context = client.context();
-        let heard = context.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.is_some() || answer.is_ok() || left.is_zero() {
-            return heard.clone();
+        let heard = client.context().heard();
+        if !heard.is_empty() || answer.is_ok() || left.is_zero() {
+            return heard.last().map(|said| explain(said));
         }
     }
 }

@@ -17,6 +17,7 @@ mod consumer;
 mod diagnosis;
 mod error;
 mod health;
+mod listener;
 mod look;
 mod producer;
 mod security;

@@ -71,6 +71,15 @@ impl Program {
         })
     }
 
+    /// Where it serves the page, as it prints it for a person.
+    pub(crate) fn page_address(&self) -> String {
+        eventually(PATIENCE, "the page is served", || {
+            let output = self.output();
+            let (_, rest) = output.split_once("http://")?;
+            Some(rest.split_once('/')?.0.to_owned())
+        })
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

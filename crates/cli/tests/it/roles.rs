@@ -168,16 +168,7 @@ fn reads(roles: &Roles, rows: i64) {
         succeeds(arguments, &url, &[]);
     }
     let page = Program::start(&["dashboard", "--store", &url, "--listen", "127.0.0.1:0"]);
-    page.wait_for_output("http://");
-    let output = page.output();
-    let address = output
-        .split("http://")
-        .nth(1)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap()
-        .to_owned();
+    let address = page.page_address();
     let hosts = eventually(PATIENCE, "the page answers", || {
         http_get(&address, "/api/hosts")
     });

@@ -88,9 +88,7 @@ fn d14_sql_in_every_name_of_the_api_finds_and_changes_nothing() {
     ];
     let program = Program::start_with(&arguments, &environment);
     program.wait_for_output("Tidegauge is live at http://");
-    let output = program.output();
-    let rest = output.split("http://").nth(1).unwrap();
-    let address = rest.split('/').next().unwrap();
+    let address = &program.page_address();
     // anna:pass
     let key = "authorization: Basic YW5uYTpwYXNz\r\n";
     assert!(

@@ -11,15 +11,7 @@ fn start(state: &Path, more: &[&str]) -> (Program, String) {
     arguments.extend_from_slice(more);
     let program = Program::start(&arguments);
     program.wait_for_output("Tidegauge is live at http://");
-    let output = program.output();
-    let address = output
-        .split("http://")
-        .nth(1)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap()
-        .to_owned();
+    let address = program.page_address();
     (program, address)
 }
 
