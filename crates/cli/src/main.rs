@@ -56,7 +56,10 @@ fn report(error: &anyhow::Error) -> ExitCode {
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
     let of_agent = error.downcast_ref::<AgentError>();
     error.is::<UsageError>()
-        || matches!(of_agent, Some(AgentError::Setting { .. }))
+        || matches!(
+            of_agent,
+            Some(AgentError::Setting { .. } | AgentError::ReadCertificates { .. })
+        )
         || is_usage_of_store(error)
 }
 
@@ -82,6 +85,11 @@ mod tests {
             problem: "no".to_owned(),
         };
         assert!(is_usage(&setting));
+        let authorities = AgentError::ReadCertificates {
+            path: "/nowhere.pem".into(),
+            source: "no".into(),
+        };
+        assert!(is_usage(&authorities));
         assert!(!is_usage(&std::io::Error::other("no")));
     }
 }

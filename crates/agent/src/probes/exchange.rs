@@ -265,6 +265,7 @@ impl Target {
                     .source
                     .is_none_or(|source| source.is_ipv4() == address.is_ipv4())
         });
+        self.family.sort(&mut addresses);
         if addresses.is_empty() {
             let detail = "the name has no address of the family that is asked for";
             return Err(Failure::new(CheckReason::ResolveFailed, detail));

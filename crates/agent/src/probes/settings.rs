@@ -27,12 +27,16 @@ pub struct CheckSettings {
     own: Values,
 }
 
-/// Which addresses of a name are used.
+/// Which addresses of a name are used, and which first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressFamily {
-    /// All, IPv4 first.
+    /// All, as they were found: IPv4 first.
     #[default]
     Any,
+    /// All, IPv4 first.
+    PreferIpv4,
+    /// All, IPv6 first.
+    PreferIpv6,
     /// IPv4 alone.
     Ipv4,
     /// IPv6 alone.
@@ -41,24 +45,36 @@ pub enum AddressFamily {
 
 impl AddressFamily {
     /// The words for it in the configuration.
-    pub const WORDS: &'static [&'static str] = &["any", "ipv4", "ipv6"];
+    pub const WORDS: &'static [&'static str] =
+        &["any", "prefer_ipv4", "prefer_ipv6", "ipv4", "ipv6"];
 
     /// The family behind a word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
             "any" => Some(Self::Any),
+            "prefer_ipv4" => Some(Self::PreferIpv4),
+            "prefer_ipv6" => Some(Self::PreferIpv6),
             "ipv4" => Some(Self::Ipv4),
             "ipv6" => Some(Self::Ipv6),
             _ => None,
         }
     }
 
-    /// Whether an address is of this family.
+    /// Puts the addresses that are preferred before the others, and leaves their order as it is otherwise.
+    pub(super) fn sort(self, addresses: &mut [IpAddr]) {
+        match self {
+            Self::PreferIpv4 => addresses.sort_by_key(IpAddr::is_ipv6),
+            Self::PreferIpv6 => addresses.sort_by_key(IpAddr::is_ipv4),
+            Self::Any | Self::Ipv4 | Self::Ipv6 => {}
+        }
+    }
+
+    /// Whether an address is used at all.
     #[must_use]
     pub const fn has(self, address: IpAddr) -> bool {
         match self {
-            Self::Any => true,
+            Self::Any | Self::PreferIpv4 | Self::PreferIpv6 => true,
             Self::Ipv4 => address.is_ipv4(),
             Self::Ipv6 => address.is_ipv6(),
         }
@@ -210,7 +226,7 @@ impl CheckSettings {
         Ok(self)
     }
 
-    /// Uses addresses of this family alone.
+    /// Uses addresses of this family alone, or first.
     #[must_use]
     pub const fn with_family(mut self, family: AddressFamily) -> Self {
         self.family = family;
@@ -296,7 +312,7 @@ impl CheckSettings {
         self.recover_after
     }
 
-    /// Which addresses are used.
+    /// Which addresses are used, and which first.
     #[must_use]
     pub const fn family(&self) -> AddressFamily {
         self.family
@@ -361,6 +377,33 @@ mod tests {
         assert_eq!(settings.name(), "http://localhost:80/x");
         assert!(!format!("{settings:?}").contains("secret"));
         assert_eq!(settings.deadline(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_family_is_alone_or_first() {
+        let addresses = |texts: &[&str]| -> Vec<IpAddr> {
+            let parsed = texts.iter().map(|text| text.parse().expect("an address"));
+            parsed.collect()
+        };
+        for (word, expected) in [
+            ("any", ["192.0.2.1", "::1", "192.0.2.2", "::2"].as_slice()),
+            ("prefer_ipv4", &["192.0.2.1", "192.0.2.2", "::1", "::2"]),
+            ("prefer_ipv6", &["::1", "::2", "192.0.2.1", "192.0.2.2"]),
+            ("ipv4", &["192.0.2.1", "192.0.2.2"]),
+            ("ipv6", &["::1", "::2"]),
+        ] {
+            let family = AddressFamily::parse(word).expect("a word");
+            let mut found = addresses(&["192.0.2.1", "::1", "192.0.2.2", "::2"]);
+            found.retain(|address| family.has(*address));
+            family.sort(&mut found);
+            assert_eq!(found, addresses(expected), "{word}");
+        }
+        assert!(
+            AddressFamily::WORDS
+                .iter()
+                .all(|word| AddressFamily::parse(word).is_some())
+        );
+        assert_eq!(AddressFamily::parse("ip6"), None);
     }
 
     #[test]

@@ -161,6 +161,7 @@ async fn every_expectation_has_its_reason() {
         ]
     };
     let header = |pattern: &str| vec![("expect_headers", pairs(&[pattern]))];
+    let header_absent = |pattern: &str| vec![("expect_headers_absent", pairs(&[pattern]))];
     let absent = vec![("body_regexp_absent", text("error"))];
     let little = ("max_body_bytes", KeyValue::from(4));
     let of_json = answer("x-one: a\r\nx-one: b\r\n", br#"{"a": ["yes", 2]}"#);
@@ -199,6 +200,14 @@ async fn every_expectation_has_its_reason() {
             header("x-two=."),
             Reason::HeaderMismatch,
             "x-two is missing",
+        ),
+        (&of_json, header_absent("X-One=^c$"), ok, ""),
+        (&of_json, header_absent("x-two="), ok, ""),
+        (
+            &of_json,
+            header_absent("x-one=^b"),
+            Reason::HeaderMismatch,
+            "x-one matches the pattern that must be absent",
         ),
         (&of_json, absent.clone(), ok, ""),
         (

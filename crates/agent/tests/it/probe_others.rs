@@ -54,6 +54,11 @@ async fn tcp_connects_and_talks() {
     assert!(check(from).await.is_up());
     let v6 = settings(&server.url("tcp")).with_family(AddressFamily::Ipv6);
     assert_eq!(check(v6).await.finding.reason, Reason::ConnectRefused);
+    // Nothing listens on the address that is preferred: the other one is tried after it.
+    let falls_back = settings(&server.url("tcp")).with_family(AddressFamily::PreferIpv6);
+    let result = check(falls_back).await;
+    assert!(result.is_up(), "{result:?}");
+    assert_eq!(text(&result, "address"), server.address.to_string());
     for url in ["tcp://127.0.0.1:1", "http://127.0.0.1:1"] {
         let both = settings(url).with_family(AddressFamily::Ipv6);
         assert_eq!(check(both).await.finding.reason, Reason::ResolveFailed);

@@ -6,7 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegauge_agent::AgentError;
-use tidegauge_agent::probes::{Check, CheckResult, CheckSettings, KeyValue, ProbeContext};
+use tidegauge_agent::probes::{
+    Check, CheckResult, CheckSettings, KeyKind, KeyValue, PROBES, ProbeContext,
+};
 use tidegauge_model::{SystemClock, Value};
 
 /// The phases in the order in which they happen, with the field that has their seconds.
@@ -52,6 +54,8 @@ const ENDS: &[(&str, &str)] = &[
     ("certificate", "certificate_expires_seconds"),
     ("chain", "chain_expires_seconds"),
 ];
+/// Settings of probes that are flags here, with the help that they have there.
+const OWN_FLAGS: &[&str] = &["username", "password_file"];
 const DAY_SECONDS: f64 = 86_400.0;
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -102,6 +106,19 @@ pub(super) fn shape(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Follow redirects instead of taking them for answers"),
         )
+        .args(OWN_FLAGS.iter().map(|key| {
+            let known = PROBES.iter().flat_map(|probe| probe.keys);
+            let own = known.into_iter().find(|own| own.key == *key);
+            let own = own.expect("a probe has it");
+            let placeholder = match own.kind {
+                KeyKind::Path => "PATH",
+                _ => "TEXT",
+            };
+            Arg::new(own.key)
+                .long(own.key.replace('_', "-"))
+                .value_name(placeholder)
+                .help(own.help.trim_end_matches('.'))
+        }))
         .arg(
             Arg::new("repeat")
                 .long("repeat")
@@ -172,6 +189,11 @@ fn refine(mut check: CheckSettings, matches: &ArgMatches) -> Result<CheckSetting
     }
     if let Some(headers) = matches.get_many::<String>("header") {
         check = check.with("headers", KeyValue::Texts(headers.cloned().collect()))?;
+    }
+    for key in OWN_FLAGS {
+        if let Some(text) = matches.get_one::<String>(key) {
+            check = check.with(key, text.as_str())?;
+        }
     }
     if matches.get_flag("follow-redirects") {
         check = check.with("follow_redirects", true)?;

@@ -111,7 +111,7 @@ const COMMON_CHECK_KEYS: &[TableKey] = &[
     table_key("attempts", Type::Count, "How often a check that fails is tried at once; by default 1."),
     table_key("confirm_after", Type::Count, "After how many failures in a row the target is down; by default 1."),
     table_key("recover_after", Type::Count, "After how many successes in a row it is up again; by default 1."),
-    table_key("address_family", Type::Choice(AddressFamily::WORDS), "Which addresses of a name are used; by default any, IPv4 first."),
+    table_key("address_family", Type::Choice(AddressFamily::WORDS), "Which addresses of a name are used: all, those of one family first, or those alone; by default any, which tries IPv4 first."),
     table_key("source_address", Type::Text, "The address of this host to check from."),
 ];
 

@@ -182,6 +182,35 @@ fn check_command_tells_by_its_exit_status() {
 }
 
 #[test]
+fn check_command_takes_credentials_and_refuses_files_that_are_not_there() {
+    let server = web_server::start();
+    let ok = format!("http://{server}/ok");
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "s3cret\n").unwrap();
+    for (arguments, status, said) in [
+        (
+            ["--username", "u", "--password-file", text(&password)].as_slice(),
+            0,
+            "up (ok), status 200",
+        ),
+        (&["--username", "u"], 2, "username"),
+        (&["--password-file", "/nowhere"], 2, "/nowhere"),
+        (&["--ca-file", "/nowhere.pem"], 2, "/nowhere.pem"),
+    ] {
+        let url = match arguments[0] {
+            "--ca-file" => ok.replace("http:", "https:"),
+            _ => ok.clone(),
+        };
+        let output = command(&["check", &url]).args(arguments).output().unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8(all).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{all}");
+        assert!(all.contains(said) && !all.contains("s3cret"), "{all}");
+    }
+}
+
+#[test]
 fn check_command_repeats_and_sums_up() {
     let server = web_server::start();
     let (ok, moved) = (

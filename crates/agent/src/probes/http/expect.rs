@@ -14,6 +14,7 @@ use tidegauge_model::{Clock, name};
 pub(super) struct Expected {
     status: StatusRanges,
     headers: Vec<(HeaderName, Regex)>,
+    headers_absent: Vec<(HeaderName, Regex)>,
     body: Option<Regex>,
     body_absent: Option<Regex>,
     json: Option<(String, String)>,
@@ -26,14 +27,6 @@ pub(super) struct Expected {
 impl Expected {
     /// `limit` is how much of a body is read.
     pub(super) fn new(own: &Values, limit: usize) -> Result<Self, AgentError> {
-        let mut headers = Vec::new();
-        for (name, pattern) in own.pairs("expect_headers") {
-            let refused = |problem: String| setting("expect_headers", format!("{name}: {problem}"));
-            let header = name.parse::<HeaderName>();
-            let header = header.map_err(|error| refused(error.to_string()))?;
-            let pattern = Regex::new(pattern).map_err(|error| refused(error.to_string()))?;
-            headers.push((header, pattern));
-        }
         let json = match (own.text("json_pointer"), own.text("json_equals")) {
             (Some(pointer), Some(equals)) if pointer.starts_with('/') => {
                 Some((pointer.to_owned(), equals.to_owned()))
@@ -60,7 +53,8 @@ impl Expected {
                 [] => StatusRanges::default(),
                 texts => texts.join(",").parse()?,
             },
-            headers,
+            headers: header_patterns(own, "expect_headers")?,
+            headers_absent: header_patterns(own, "expect_headers_absent")?,
             body: own.regexp("body_regexp"),
             body_absent: own.regexp("body_regexp_absent"),
             json,
@@ -115,6 +109,13 @@ impl Expected {
             };
             let detail = format!("the header {name} {what}");
             return Err(Failure::new(CheckReason::HeaderMismatch, detail));
+        }
+        for (name, pattern) in &self.headers_absent {
+            let mut values = headers.get_all(name).iter();
+            if values.any(|value| pattern.is_match(value.as_bytes())) {
+                let detail = format!("the header {name} matches the pattern that must be absent");
+                return Err(Failure::new(CheckReason::HeaderMismatch, detail));
+            }
         }
         Ok(())
     }
@@ -176,6 +177,21 @@ impl Expected {
             Some(value) => mismatch(format!("{pointer} is {value}, expected {equals}")),
         }
     }
+}
+
+/// Names of headers and the patterns for their values, none where the key is not set.
+fn header_patterns(
+    own: &Values,
+    key: &'static str,
+) -> Result<Vec<(HeaderName, Regex)>, AgentError> {
+    let read = |(name, pattern): (&str, &str)| {
+        let refused = |problem: String| setting(key, format!("{name}: {problem}"));
+        let header = name.parse::<HeaderName>();
+        let header = header.map_err(|error| refused(error.to_string()))?;
+        let pattern = Regex::new(pattern).map_err(|error| refused(error.to_string()))?;
+        Ok((header, pattern))
+    };
+    own.pairs(key).map(read).collect()
 }
 
 fn cut(length: usize, what: &str) -> Failure {

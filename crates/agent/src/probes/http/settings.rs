@@ -73,6 +73,11 @@ pub(super) const KEYS: &[ProbeKey] = &[
         "Regular expressions that headers of the answer must match, by name.",
     ),
     key(
+        "expect_headers_absent",
+        KeyKind::Pairs,
+        "Regular expressions that no header of that name may match.",
+    ),
+    key(
         "body_regexp",
         KeyKind::Regexp,
         "A regular expression that the body must match.",
