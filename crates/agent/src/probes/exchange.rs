@@ -1,6 +1,7 @@
 //! What probes that open connections have in common: how far a check has come, why it ended early,
 //! connecting, the TLS handshake. What goes over the connection is not known here.
 
+use super::untrusted::Untrusted;
 use super::{AgentError, CheckReason, CheckSettings, Finding, ProbeContext, resolve, tls};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -28,6 +29,8 @@ pub(super) struct Progress {
     pub(super) not_after: Option<i64>,
     /// When the first of its chain ends.
     pub(super) chain_ends: Option<i64>,
+    /// The certificate of the server, if it was not trusted.
+    pub(super) untrusted: Option<CertificateDer<'static>>,
     began: Instant,
     fields: Vec<(Name, Value)>,
 }
@@ -94,6 +97,7 @@ impl Progress {
             phase: "",
             not_after: None,
             chain_ends: None,
+            untrusted: None,
             began: Instant::now(),
             fields: Vec::with_capacity(12),
         }
@@ -386,6 +390,15 @@ fn tls_failure(error: &io::Error, progress: &mut Progress) -> Failure {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (reason, not_after) =
         problem.map_or((CheckReason::TlsHandshake, None), tls::handshake_failure);
-    progress.not_after = not_after.and_then(|seconds| i64::try_from(seconds).ok());
-    Failure::new(reason, error)
+    match problem.and_then(Untrusted::of) {
+        None => {
+            progress.not_after = not_after.and_then(|seconds| i64::try_from(seconds).ok());
+            Failure::new(reason, error)
+        }
+        Some(untrusted) => {
+            progress.chain(&untrusted.chain);
+            progress.untrusted = untrusted.chain.first().cloned();
+            Failure::new(reason, &untrusted.problem)
+        }
+    }
 }

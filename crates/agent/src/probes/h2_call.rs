@@ -78,9 +78,17 @@ pub(super) async fn call(
     }
 }
 
-fn failure(error: &h2::Error) -> Failure {
+/// What an error of the connection means.
+pub(super) fn failure(error: &h2::Error) -> Failure {
     let detail = format!("HTTP/2: {error}");
     if let Some(error) = error.get_io() {
+        // With TLS 1.3 a server says only after the handshake that it does not take our certificate.
+        if error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return Failure::new(CheckReason::TlsHandshake, format!("HTTP/2: {error}"));
+        }
         return Failure::of_io("HTTP/2", error);
     }
     let reason = match error.is_reset() || error.is_go_away() {

@@ -7,35 +7,37 @@
 mod body;
 mod expect;
 mod fetch;
+mod http2;
 mod plain;
 mod proxy;
 mod redirect;
 mod request;
+mod secure;
 mod settings;
 
 use super::address::Address;
-use super::exchange::{Failure, Progress, Target, handshake, server_name};
+use super::exchange::{Failure, Progress, Target, handshake};
+use super::facts::News;
 use super::settings::setting;
 use super::{AgentError, CheckReason, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
 use super::{chain, resolve};
 use async_trait::async_trait;
-use body::Body;
+use body::{Body, Chunks};
 use expect::Expected;
 pub(crate) use fetch::Fetcher;
-use http_body_util::BodyExt;
-use hyper::{Method, Response, StatusCode, Version, body::Incoming, header};
+use http2::Versions;
+use hyper::http::response::Parts;
+use hyper::{Method, StatusCode, Version, header};
 use hyper_util::rt::TokioIo;
 use plain::Plain;
 use proxy::Proxy;
 use redirect::{Redirects, Trail};
 use request::Ask;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use secure::Tls;
 pub use settings::StatusRanges;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::time::Instant;
 use tidegauge_model::{Clock, name};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,17 +63,10 @@ struct HttpProbe {
     tls: Option<Tls>,
     proxy: Option<Proxy>,
     redirects: Option<Redirects>,
+    versions: Versions,
     /// Whether the body is wanted, whole.
     keeps_body: bool,
     max_body_bytes: usize,
-}
-
-/// TLS with the server of the check's URL, and with those that redirects lead to.
-struct Tls {
-    home: Arc<ClientConfig>,
-    /// None where the URL is not https.
-    home_name: Option<ServerName<'static>>,
-    away: Arc<ClientConfig>,
 }
 
 /// One request of a check.
@@ -88,6 +83,8 @@ struct Visit<'a> {
 struct Page {
     content_type: Option<String>,
     body: Vec<u8>,
+    /// A certificate that is to be told.
+    certificate: Option<Box<News>>,
 }
 
 /// Where an answer leads to.
@@ -101,7 +98,11 @@ impl HttpProbe {
     fn new(settings: &CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
         let (address, own) = (settings.address(), settings.own());
         let redirects = Redirects::new(own)?;
-        let secure = address.scheme == "https";
+        let (secure, versions) = (address.scheme == "https", Versions::new(own));
+        let proxy = Proxy::new(settings, context)?;
+        if versions == Versions::Two && proxy.is_some() && !secure {
+            return Err(setting("http_version", http2::not_through_a_proxy().detail));
+        }
         let max_body_bytes = own
             .count("max_body_bytes")
             .map_or(settings::DEFAULT_MAX_BODY_BYTES, |bytes| bytes as usize);
@@ -111,11 +112,12 @@ impl HttpProbe {
             address: address.clone(),
             target: Target::new(settings, context, Some(usual_port(address)))?,
             tls: match secure || redirects.is_some() {
-                true => Some(Tls::new(settings, context, secure)?),
+                true => Some(Tls::new(settings, context, secure, versions)?),
                 false => None,
             },
-            proxy: Proxy::new(settings, context)?,
+            proxy,
             redirects,
+            versions,
             keeps_body: false,
             max_body_bytes,
         })
@@ -172,6 +174,7 @@ impl HttpProbe {
             progress.found(name!("redirects"), trail.redirects());
             progress.found_text(name!("final_url"), redirect::without_query(&address));
             progress.no_chain();
+            page.certificate = None;
             let visit = Visit {
                 address: &address,
                 method: &method,
@@ -221,9 +224,26 @@ impl HttpProbe {
                     proxy.open(&mut stream, target, progress).await?;
                 }
                 let (config, server) = tls.of(visit)?;
-                let stream = handshake(config, server, stream, progress).await?;
-                self.request(stream, visit, false, page, progress, clock)
-                    .await?
+                let shaken = handshake(config, server, stream, progress).await;
+                page.certificate = tls.news(&shaken, progress, clock);
+                let stream = shaken?;
+                match self.versions.agreed(&stream)? {
+                    // On the heap, so that checks without it are no larger.
+                    true => {
+                        Box::pin(self.request_http2(stream, visit, page, progress, clock)).await?
+                    }
+                    false => {
+                        self.request(stream, visit, false, page, progress, clock)
+                            .await?
+                    }
+                }
+            }
+            _ if self.versions == Versions::Two => {
+                if self.proxy.is_some() {
+                    return Err(http2::not_through_a_proxy());
+                }
+                let stream = Plain(stream);
+                Box::pin(self.request_http2(stream, visit, page, progress, clock)).await?
             }
             _ => {
                 self.request(Plain(stream), visit, true, page, progress, clock)
@@ -301,10 +321,11 @@ impl HttpProbe {
                     location,
                     inside: false,
                 })),
-                _ => self
-                    .judge(response, page, progress, clock)
-                    .await
-                    .map(|()| None),
+                _ => {
+                    let (head, body) = response.into_parts();
+                    let judged = self.judge(&head, body, page, progress, clock).await;
+                    judged.map(|()| None)
+                }
             }
         };
         tokio::select! {
@@ -316,25 +337,21 @@ impl HttpProbe {
     /// Reads the body up to its limit, and compares the answer with what is expected.
     async fn judge(
         &self,
-        response: Response<Incoming>,
+        head: &Parts,
+        mut incoming: impl Chunks,
         page: &mut Page,
         progress: &mut Progress,
         clock: &dyn Clock,
     ) -> Result<(), Failure> {
         progress.phase = "reading the body";
         let began = Instant::now();
-        let (head, mut incoming) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE);
         page.content_type = content_type.and_then(|value| value.to_str().ok().map(str::to_owned));
         let keeps = self.keeps_body || self.expected.wants_body();
         let decodes = self.ask.takes_encodings();
         let mut body = Body::new(self.max_body_bytes, keeps, decodes, &head.headers);
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| failure(&error))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if !body.take(&data)? {
+        while let Some(data) = incoming.chunk().await {
+            if !body.take(&data?)? {
                 break;
             }
         }
@@ -352,42 +369,6 @@ impl HttpProbe {
         }
         page.body = body.bytes;
         Ok(())
-    }
-}
-
-impl Tls {
-    fn new(
-        settings: &CheckSettings,
-        context: &ProbeContext,
-        secure: bool,
-    ) -> Result<Self, AgentError> {
-        let own = settings.own();
-        let ca_file = own.path("ca_file");
-        let away = context.tls.trusting(ca_file)?;
-        let home = match (own.path("certificate_file"), own.path("key_file")) {
-            (Some(certificate), Some(key)) => {
-                context.tls.with_identity(ca_file, certificate, key)?
-            }
-            (None, None) => Arc::clone(&away),
-            (Some(_), None) => return Err(setting("certificate_file", "it needs a `key_file`")),
-            (None, Some(_)) => return Err(setting("key_file", "it needs a `certificate_file`")),
-        };
-        Ok(Self {
-            home,
-            home_name: secure.then(|| server_name(settings)).transpose()?,
-            away,
-        })
-    }
-
-    /// What a visit uses. The certificate of this side and the name that is set are for home alone.
-    fn of(&self, visit: &Visit<'_>) -> Result<(Arc<ClientConfig>, ServerName<'static>), Failure> {
-        match &self.home_name {
-            Some(name) if visit.at_home => Ok((Arc::clone(&self.home), name.clone())),
-            _ => match ServerName::try_from(visit.address.host.clone()) {
-                Ok(name) => Ok((Arc::clone(&self.away), name)),
-                Err(error) => Err(Failure::new(CheckReason::Protocol, error)),
-            },
-        }
     }
 }
 
@@ -415,6 +396,9 @@ impl HttpProbe {
         let (mut progress, deadline) = (Progress::begin(), self.target.deadline);
         let exchange = self.exchange(page, &mut progress, clock);
         let ended = tokio::time::timeout(deadline, exchange).await;
+        if let Some(tls) = &self.tls {
+            tls.tell(page.certificate.take(), &mut progress, clock);
+        }
         progress.finding(ended, deadline, clock)
     }
 }
@@ -460,8 +444,6 @@ fn version_text(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
-        Version::HTTP_11 => "1.1",
-        Version::HTTP_2 => "2",
-        _ => "3",
+        _ => "1.1",
     }
 }

@@ -10,6 +10,7 @@ mod certificate;
 mod database;
 mod dns;
 mod exchange;
+mod facts;
 mod grpc;
 mod h2_call;
 mod http;
@@ -25,6 +26,7 @@ mod starttls;
 mod tcp;
 mod tls;
 mod tls_check;
+mod untrusted;
 
 use crate::error::chain;
 use crate::{AgentError, CheckState};

@@ -37,6 +37,7 @@ reasons! {
     ConnectTimeout "connect_timeout" "No connection came about in time.",
     Unreachable "unreachable" "There is no way to the address.",
     TlsHandshake "tls_handshake" "The TLS handshake failed for another reason than the certificate.",
+    ProtocolVersion "protocol_version" "The server does not speak the protocol, or the version of it, that is asked for.",
     CertificateExpired "certificate_expired" "The server's certificate has expired.",
     CertificateNotYetValid "certificate_not_yet_valid" "The server's certificate is not valid yet.",
     CertificateName "certificate_name" "The server's certificate is for other names.",

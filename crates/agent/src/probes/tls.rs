@@ -2,12 +2,15 @@
 //! because then the time of the handshake would be wrong.
 
 use super::settings::setting;
+use super::untrusted::{Keeping, Untrusted};
 use super::{AgentError, CheckReason};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
@@ -71,6 +74,7 @@ impl ClientConfigs {
     ///
     /// # Errors
     /// When the file cannot be read or has no certificate that can be used.
+    #[cfg(any(test, feature = "databases"))]
     pub(super) fn trusting(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, AgentError> {
         self.speaking(ca_file, &[b"http/1.1"])
     }
@@ -84,8 +88,9 @@ impl ClientConfigs {
         ca_file: Option<&Path>,
         certificate_file: &Path,
         key_file: &Path,
+        protocols: &[&[u8]],
     ) -> Result<Arc<ClientConfig>, AgentError> {
-        self.config(ca_file, Some((certificate_file, key_file)), &[b"http/1.1"])
+        self.config(ca_file, Some((certificate_file, key_file)), protocols)
     }
 
     /// The same for other protocols than HTTP/1.1: those that are offered in the handshake.
@@ -113,7 +118,7 @@ impl ClientConfigs {
         };
         let alpn_protocols = wanted.protocols.clone();
         self.configs.get(wanted, || {
-            let config = builder()?.with_root_certificates(self.roots(ca_file)?);
+            let config = verifying(self.roots(ca_file)?)?;
             let mut config = match identity {
                 Some((certificate, key)) => with_identity(config, certificate, key)?,
                 None => config.with_no_client_auth(),
@@ -132,14 +137,7 @@ impl ClientConfigs {
         &self,
         ca_file: Option<&Path>,
     ) -> Result<Arc<dyn ServerCertVerifier>, AgentError> {
-        let roots = self.roots(ca_file)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-        built
-            .map(|verifier| verifier as _)
-            .map_err(|error| AgentError::Tls {
-                source: rustls::Error::General(error.to_string()),
-            })
+        verifier_of(self.roots(ca_file)?).map(|verifier| verifier as _)
     }
 
     /// The authorities of the system as they are, for a client that makes its own settings.
@@ -226,6 +224,28 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
+/// The usual verification; what it refuses is kept for the result. Where there is nothing to trust all is
+/// refused, and no verifier of ours can be made.
+fn verifying(
+    roots: Arc<RootCertStore>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, AgentError> {
+    if roots.is_empty() {
+        return Ok(builder()?.with_root_certificates(roots));
+    }
+    let keeping = Arc::new(Keeping(verifier_of(roots)?));
+    Ok(builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(keeping))
+}
+
+fn verifier_of(roots: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, AgentError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+    built.map_err(|error| AgentError::Tls {
+        source: rustls::Error::General(error.to_string()),
+    })
+}
+
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, AgentError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
@@ -236,8 +256,13 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, AgentError> {
 /// Which reason stands for a handshake that failed, and when the certificate expired if it did
 /// (seconds since 1970).
 pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u64>) {
-    let rustls::Error::InvalidCertificate(problem) = error else {
-        return (CheckReason::TlsHandshake, None);
+    let error = Untrusted::of(error).map_or(error, |untrusted| &untrusted.problem);
+    let problem = match error {
+        rustls::Error::InvalidCertificate(problem) => problem,
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            return (CheckReason::ProtocolVersion, None);
+        }
+        _ => return (CheckReason::TlsHandshake, None),
     };
     match problem {
         CertificateError::ExpiredContext { not_after, .. } => {

@@ -5,18 +5,14 @@
 
 use super::exchange::{Failure, Progress, Target, handshake, server_name};
 use super::keys::{CA_FILE, MAX_TIME, MIN_DAYS_LEFT, SERVER_NAME};
-use super::{AgentError, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry};
+use super::{AgentError, CheckSettings, Finding, Probe, ProbeContext, ProbeEntry, facts};
 use async_trait::async_trait;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidegauge_model::{Clock, name};
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(super) const ENTRY: ProbeEntry = ProbeEntry {
     name: "tls",
@@ -107,48 +103,16 @@ struct Shown {
 impl Shown {
     /// Adds what is in the chain to the result.
     fn tell(&self, progress: &mut Progress, clock: &dyn Clock) {
-        progress.found(name!("verified"), self.verified);
         progress.found(name!("ocsp_stapled"), self.stapled);
         progress.found(name!("chain_certificates"), self.chain.len() as u64);
         progress.chain(&self.chain);
         if let Some(end) = progress.chain_ends {
             progress.found_end(name!("chain_expires_seconds"), end, clock);
         }
-        let Some(leaf) = self.chain.first() else {
-            return;
-        };
-        let mut fingerprint = String::with_capacity(64);
-        for byte in Sha256::digest(leaf) {
-            // Writing to a text does not fail.
-            write!(fingerprint, "{byte:02x}").ok();
-        }
-        progress.found(name!("fingerprint_sha256"), fingerprint);
-        if let Ok((_, leaf)) = X509Certificate::from_der(leaf) {
-            progress.found_text(name!("issuer"), &leaf.issuer().to_string());
-            progress.found_text(name!("subject"), &leaf.subject().to_string());
-            progress.found_text(name!("names"), &names(&leaf).join(", "));
+        if let Some(leaf) = self.chain.first() {
+            facts::tell(leaf, self.verified, progress);
         }
     }
-}
-
-/// The names and addresses that a certificate is for.
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let extensions = certificate.extensions().iter();
-    let general = extensions.filter_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-        _ => None,
-    });
-    let text = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match **bytes {
-            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
-        },
-        _ => None,
-    };
-    general.flatten().filter_map(text).collect()
 }
 
 impl ServerCertVerifier for Witness {

@@ -1,5 +1,6 @@
 //! Integration tests of the agent.
 
+mod certificates;
 mod changes;
 mod clients;
 mod collect;
@@ -14,6 +15,7 @@ mod listeners;
 mod probe_databases;
 mod probe_dns;
 mod probe_http;
+mod probe_http2;
 mod probe_kafka;
 mod probe_others;
 mod probes;

@@ -1,6 +1,7 @@
 //! `tidegauge config`: whether the settings are sound, what is in effect and where it comes from,
 //! and what there is to set. It makes no connection and changes nothing.
 
+mod import;
 mod show;
 
 use crate::settings::{Place, Settings, UsageError, example, schema};
@@ -36,6 +37,7 @@ pub(super) fn shape(command: Command) -> Command {
                         .help("The user's name, without a colon"),
                 ),
         )
+        .subcommand(import::shape(Command::new("import")))
         .subcommand(Command::new("schema").about("Print a JSON Schema of the configuration file"))
         .subcommand(Command::new("example").about("Print a configuration file with every setting, its default and its meaning"))
 }
@@ -60,6 +62,11 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
         Some(("hash-password", matches)) => {
             let name = matches.get_one::<String>("name").map(String::as_str);
             println!("{}", user_line(name.unwrap_or_default())?);
+        }
+        Some(("import", matches)) => {
+            let imported = import::run(settings, matches)?;
+            imported.notes.iter().for_each(|note| eprint_line(note));
+            print!("{}", imported.text);
         }
         Some(("schema", _)) => println!("{:#}", schema()),
         Some(("example", _)) => print!("{}", example()),
@@ -94,7 +101,10 @@ fn user_line(name: &str) -> anyhow::Result<String> {
     Ok(format!("{name}:{hash}"))
 }
 
-#[expect(clippy::print_stderr, reason = "what a person at a terminal is asked")]
+#[expect(
+    clippy::print_stderr,
+    reason = "what a person at a terminal is asked or told"
+)]
 fn eprint_line(text: &str) {
     eprintln!("{text}");
 }

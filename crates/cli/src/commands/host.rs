@@ -267,7 +267,11 @@ pub(super) fn check(
     made.map_err(|error| usage(place, &error))
 }
 
-fn check_of_table(settings: &Settings, table: &FileTable) -> Result<CheckSettings, UsageError> {
+/// A check of a table of the configuration or of a file of targets.
+pub(super) fn check_of_table(
+    settings: &Settings,
+    table: &FileTable,
+) -> Result<CheckSettings, UsageError> {
     let url = table.text("url").unwrap_or_default();
     let mut made = check(settings, url, &table.place("url"))?;
     let refine = |made: Result<CheckSettings, AgentError>, key: &str| {

@@ -10,7 +10,8 @@ use super::file::{self, FileTable, Reader};
 use super::tables::{TABLES, TableSetting};
 use super::value::Type;
 use super::{Place, UsageError};
-use node::{Node, Problem, Value};
+use node::Problem;
+pub(crate) use node::{Node, Value as NodeValue};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::de::DeTable;
@@ -26,15 +27,46 @@ const INTERNAL_LABEL: &str = "__";
 /// All problems together, each with its line.
 pub(crate) fn read(path: &Path) -> Result<Vec<FileTable>, UsageError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        UsageError::one(format!(
-            "{name}: the file of targets cannot be read: {error}"
-        ))
-    })?;
+    let text = read_text(path, "the file of targets")?;
     parse(&name, &text, path.extension().and_then(|end| end.to_str()))
 }
 
-fn parse(path: &str, text: &str, ending: Option<&str>) -> Result<Vec<FileTable>, UsageError> {
+/// A file of JSON or YAML, whatever is in it; its name's ending says which, and YAML is what it is not said
+/// of. `what` says what it is, for an error.
+///
+/// # Errors
+/// When it cannot be read, or its syntax is wrong.
+pub(crate) fn read_node(path: &Path, what: &str) -> Result<Node, UsageError> {
+    let text = read_text(path, what)?;
+    let name = path.display().to_string();
+    let reader = Reader::new(&name, &text);
+    let root = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => Node::from_json(&reader),
+        _ => Node::from_yaml(&text),
+    };
+    root.map_err(|(line, problem)| UsageError::one(format!("{}: {problem}", reader.at_line(line))))
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read_text(path: &Path, what: &str) -> Result<String, UsageError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let name = path.display();
+        UsageError::one(format!("{name}: {what} cannot be read: {error}"))
+    })
+}
+
+/// Reads the targets of a text; `ending` is that of the file's name.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn parse(
+    path: &str,
+    text: &str,
+    ending: Option<&str>,
+) -> Result<Vec<FileTable>, UsageError> {
     let targets = Targets {
         reader: Reader::new(path, text),
         known: TableSetting {
@@ -108,12 +140,12 @@ impl Targets<'_> {
     /// an object that has the list.
     fn nodes(&self, root: Result<Node, Problem>, problems: &mut Vec<String>) -> Vec<FileTable> {
         let items = root.and_then(|root| match root.value {
-            Value::Null => Ok(Vec::new()),
-            Value::List(items) => Ok(items),
-            Value::Object(mut object) if object.len() == 1 && object.contains_key(KEY) => {
+            NodeValue::Null => Ok(Vec::new()),
+            NodeValue::List(items) => Ok(items),
+            NodeValue::Object(mut object) if object.len() == 1 && object.contains_key(KEY) => {
                 match object.remove(KEY) {
                     Some(Node {
-                        value: Value::List(items),
+                        value: NodeValue::List(items),
                         ..
                     }) => Ok(items),
                     other => {
@@ -138,8 +170,8 @@ impl Targets<'_> {
         for item in &items {
             let place = self.reader.at_line(item.line);
             match &item.value {
-                Value::Text(url) => found.push(target(url, &place)),
-                Value::Object(object) => match object.get("targets") {
+                NodeValue::Text(url) => found.push(target(url, &place)),
+                NodeValue::Object(object) => match object.get("targets") {
                     Some(urls) => self.group(object, urls, &mut found, problems),
                     None => found.push(self.check(object, place, problems)),
                 },
@@ -210,13 +242,13 @@ impl Targets<'_> {
                 None
             }
         };
-        let Value::List(urls) = &urls.value else {
+        let NodeValue::List(urls) = &urls.value else {
             problems.push(format!("{place}: targets: expected a list of URLs"));
             return;
         };
         for url in urls {
             let place = self.reader.at_line(url.line);
-            let Value::Text(url) = &url.value else {
+            let NodeValue::Text(url) = &url.value else {
                 problems.push(format!("{place}: targets: expected a URL as a text"));
                 continue;
             };
@@ -238,14 +270,14 @@ fn target(url: &str, place: &Place) -> FileTable {
 /// The texts of a value, for a setting of this type.
 fn texts(node: &Node, kind: Type) -> Result<Vec<String>, String> {
     let scalar = |node: &Node| match &node.value {
-        Value::Text(text) | Value::Bare(text) => Ok(text.clone()),
+        NodeValue::Text(text) | NodeValue::Bare(text) => Ok(text.clone()),
         _ => Err("expected a text, a number, true or false".to_owned()),
     };
     match &node.value {
-        Value::List(items) if matches!(kind, Type::List | Type::Urls) => {
+        NodeValue::List(items) if matches!(kind, Type::List | Type::Urls) => {
             items.iter().map(scalar).collect()
         }
-        Value::Object(pairs) if kind == Type::Pairs => pairs
+        NodeValue::Object(pairs) if kind == Type::Pairs => pairs
             .iter()
             .map(|(name, text)| Ok(format!("{name}={}", scalar(text)?)))
             .collect(),

@@ -10,6 +10,7 @@
 mod bad_messages;
 mod command_line;
 mod config_command;
+mod config_import;
 mod crashes;
 mod dead_letters;
 mod doctor;

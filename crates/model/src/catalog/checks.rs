@@ -2,7 +2,8 @@
 //! connect has no `tls_seconds`.
 
 use super::probes::{
-    CERTIFICATE_EXPIRES, CONNECT, DETAIL, REASON, REPEATED, RESOLVE, START_DELAY, TAGS, TOTAL, UP,
+    CERTIFICATE_EXPIRES, CHAIN_EXPIRES, CONNECT, DETAIL, FINGERPRINT, ISSUER, NAMES, REASON,
+    REPEATED, RESOLVE, START_DELAY, SUBJECT, TAGS, TOTAL, UP, VERIFIED,
 };
 use super::{Kind, MeasurementEntry, gauge, tag, text, truth};
 
@@ -56,6 +57,12 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
                 "The version of the protocol that was spoken.",
             ),
             CERTIFICATE_EXPIRES,
+            CHAIN_EXPIRES,
+            VERIFIED,
+            ISSUER,
+            SUBJECT,
+            NAMES,
+            FINGERPRINT,
         ],
     },
 ];

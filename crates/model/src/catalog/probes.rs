@@ -61,6 +61,25 @@ pub(super) const CERTIFICATE_EXPIRES: FieldEntry = gauge(
     "seconds",
     "Seconds until the server's certificate expires, negative afterwards.",
 );
+pub(super) const VERIFIED: FieldEntry = truth(
+    "verified",
+    "Whether chain, name and dates of the certificate are right; the reason says why not.",
+);
+pub(super) const CHAIN_EXPIRES: FieldEntry = gauge(
+    "chain_expires_seconds",
+    "seconds",
+    "Seconds until the first certificate of the chain expires, negative afterwards.",
+);
+pub(super) const ISSUER: FieldEntry = text("issuer", "Who issued the certificate.");
+pub(super) const SUBJECT: FieldEntry = text("subject", "Whom the certificate names.");
+pub(super) const NAMES: FieldEntry = text(
+    "names",
+    "The host names and addresses that the certificate is for, with commas.",
+);
+pub(super) const FINGERPRINT: FieldEntry = text(
+    "fingerprint_sha256",
+    "SHA-256 of the certificate, in hexadecimal digits.",
+);
 
 const TCP: MeasurementEntry = MeasurementEntry {
     name: "tcp_check",
@@ -110,27 +129,14 @@ const TLS_CHECK: MeasurementEntry = MeasurementEntry {
         ADDRESS,
         text("tls_version", "The version that was agreed on."),
         text("cipher", "The cipher suite that was agreed on."),
-        truth(
-            "verified",
-            "Whether chain, name and dates of the certificate are right; the reason says why not.",
-        ),
+        VERIFIED,
         CERTIFICATE_EXPIRES,
-        gauge(
-            "chain_expires_seconds",
-            "seconds",
-            "Seconds until the first certificate of the chain expires, negative afterwards.",
-        ),
+        CHAIN_EXPIRES,
         number("chain_certificates", "Certificates that the server sent."),
-        text("issuer", "Who issued the certificate."),
-        text("subject", "Whom the certificate names."),
-        text(
-            "names",
-            "The host names and addresses that the certificate is for, with commas.",
-        ),
-        text(
-            "fingerprint_sha256",
-            "SHA-256 of the certificate, in hexadecimal digits.",
-        ),
+        ISSUER,
+        SUBJECT,
+        NAMES,
+        FINGERPRINT,
         truth(
             "ocsp_stapled",
             "Whether the server sent a statement on revocation (OCSP) with it.",

@@ -1,11 +1,35 @@
 //! The body of an answer as it comes in: counted, decoded when encodings were asked for, kept when
 //! somebody looks at it, and never more than its limit, which is that after decoding.
 
-use super::Failure;
+use super::{Failure, failure};
 use crate::probes::CheckReason;
+use bytes::Bytes;
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
 use std::io::{self, Write};
+
+/// The body of an answer, whatever brings it.
+pub(super) trait Chunks: Send {
+    /// The next bytes of it; `None` at its end.
+    fn chunk(&mut self) -> impl Future<Output = Option<Result<Bytes, Failure>>> + Send;
+}
+
+impl Chunks for Incoming {
+    async fn chunk(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            match self.frame().await? {
+                Err(error) => return Some(Err(failure(&error))),
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+            }
+        }
+    }
+}
 
 pub(super) struct Body(Coding);
 

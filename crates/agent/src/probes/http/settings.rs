@@ -6,6 +6,7 @@ use super::super::keys::{
     ProbeKey, SERVER_NAME, USERNAME,
 };
 use super::super::settings::{CheckSettings, setting};
+use super::http2::HTTP_VERSION;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -42,6 +43,7 @@ pub(super) const KEYS: &[ProbeKey] = &[
     ),
     CERTIFICATE_FILE,
     KEY_FILE,
+    HTTP_VERSION,
     key(
         "proxy",
         KeyKind::Text,

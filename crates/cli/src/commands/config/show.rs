@@ -110,7 +110,8 @@ fn toml(settings: &Settings) -> String {
     text
 }
 
-fn toml_value(value: &Value) -> String {
+/// A value of JSON as TOML.
+pub(super) fn toml_value(value: &Value) -> String {
     match value {
         Value::Object(pairs) => {
             let pairs = pairs

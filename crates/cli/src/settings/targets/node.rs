@@ -11,14 +11,14 @@ const DEEPEST: usize = 16;
 
 /// A part of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Where it begins.
-    pub(super) line: usize,
-    pub(super) value: Value,
+    pub(crate) line: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing at all.
     Null,
     /// A text that is one and nothing else: with quotes, or a word.
@@ -30,14 +30,14 @@ pub(super) enum Value {
 }
 
 /// A line, and what is wrong there.
-pub(super) type Problem = (usize, String);
+pub(crate) type Problem = (usize, String);
 
 impl Node {
     /// Reads JSON.
     ///
     /// # Errors
     /// What is wrong with its syntax.
-    pub(super) fn from_json(reader: &Reader<'_>) -> Result<Self, Problem> {
+    pub(in crate::settings) fn from_json(reader: &Reader<'_>) -> Result<Self, Problem> {
         let root: &RawValue =
             serde_json::from_str(reader.text).map_err(|error| (error.line(), error.to_string()))?;
         Ok(of_json(root, reader))
@@ -48,7 +48,7 @@ impl Node {
     ///
     /// # Errors
     /// What is wrong with its syntax, or not taken here.
-    pub(super) fn from_yaml(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn from_yaml(text: &str) -> Result<Self, Problem> {
         let mut yaml = Yaml(Parser::new_from_str(text));
         let mut root = None;
         loop {
