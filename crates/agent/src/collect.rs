@@ -13,6 +13,7 @@
 mod changes;
 mod checks;
 mod listening;
+mod services;
 
 pub use changes::{ChangeHandle, Changed, ChangesAsked, Wanted, changeable};
 pub use checks::ChecksChanged;
@@ -28,6 +29,7 @@ use crate::{AgentError, CollectSettings};
 use changes::Changeable;
 use checks::RunningChecks;
 use listening::RunningListeners;
+use services::Services;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +88,10 @@ pub async fn run_with(
 ) -> Result<(), AgentError> {
     settings.validate()?;
     let mut checks = RunningChecks::new(&settings);
-    let first = checks.made(std::mem::take(&mut settings.checks))?;
+    let mut services = Services::new(&settings);
+    let wanted = std::mem::take(&mut settings.checks);
+    services.keep(Services::of(&wanted));
+    let first = checks.made(services.expanded(wanted))?;
     let (mut listeners, handed) = RunningListeners::new(Arc::clone(&clock));
     let opened = listeners.open(&settings.listeners, |_| true)?;
     let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
@@ -107,8 +112,12 @@ pub async fn run_with(
     checks.begin(first, &tasks, &tracker);
     listeners.begin(opened, &settings.listeners, &tasks, &tracker);
     let figures = listeners.figures();
-    if let Some(asked) = asked {
-        let running = Changeable { checks, listeners };
+    if asked.is_some() || !services.is_empty() {
+        let running = Changeable {
+            checks,
+            listeners,
+            services,
+        };
         tracker.spawn(running.change_when(asked, tasks.clone(), tracker.clone()));
     } else {
         drop(listeners);

@@ -48,6 +48,14 @@ pub enum AgentError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The targets of a service cannot be looked up.
+    #[error("looking up the targets of {service}: {problem}")]
+    FindTargets {
+        /// The name of the SRV records.
+        service: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// TLS cannot be set up at all.
     #[error("setting up TLS for checks")]
     Tls {

@@ -7,6 +7,7 @@ use crate::listeners::ListenerSettings;
 use crate::probes::CheckSettings;
 use crate::turnstiles::CheckLimits;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{AgentId, Host, Tags};
@@ -31,6 +32,10 @@ pub struct CollectSettings {
     pub checks: Vec<CheckSettings>,
     /// How many of them may be under way at once.
     pub check_limits: CheckLimits,
+    /// How often the targets of services are looked up (SRV records).
+    pub srv_interval: Duration,
+    /// The name servers to ask for them instead of the system's; none are the system's.
+    pub name_servers: Vec<SocketAddr>,
     /// What takes points from applications.
     pub listeners: ListenerSettings,
     /// How often the collectors run, all together: their points are one batch.
@@ -49,6 +54,8 @@ pub struct CollectSettings {
 }
 
 impl CollectSettings {
+    /// As often as Prometheus looks up its own.
+    pub const DEFAULT_SRV_INTERVAL: Duration = Duration::from_secs(30);
     /// Below the limit that brokers have for messages unless it was changed (1 MiB).
     pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 900_000;
 
@@ -63,6 +70,8 @@ impl CollectSettings {
             collectors: COLLECTORS.iter().filter(|entry| entry.default_on).collect(),
             own_collectors: Vec::new(),
             checks: Vec::new(),
+            srv_interval: Self::DEFAULT_SRV_INTERVAL,
+            name_servers: Vec::new(),
             check_limits: CheckLimits::default(),
             listeners: ListenerSettings::default(),
             interval: Duration::from_secs(10),
@@ -108,6 +117,9 @@ impl CollectSettings {
                 "deadline",
                 "it must be longer than 0 and no longer than the interval",
             );
+        }
+        if self.srv_interval < Duration::from_millis(10) {
+            return refuse("srv_interval", "it must be at least 10ms");
         }
         if self.max_message_bytes < 10_000 {
             return refuse("max_message_bytes", "it must be at least 10000");

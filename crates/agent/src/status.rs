@@ -99,6 +99,8 @@ pub const METRICS: &[Metric] = &[
     M::counter("tidegauge_agent_missed_ticks_total", &[], "Collections and checks that were due and not begun."),
     M::counter("tidegauge_agent_collector_failures_total", &["collector", "reason"], "Collector runs that failed, by collector and reason."),
     M::counter("tidegauge_agent_checks_total", &["reason"], "Checks that ended, by reason."),
+    M::counter("tidegauge_agent_srv_lookups_total", &["result"], "Look-ups of the targets of services (SRV records): `ok`, or `failed`, which changed nothing."),
+    M::gauge("tidegauge_agent_srv_targets", &[], "Targets that services have."),
     M::histogram("tidegauge_agent_check_start_delay_seconds", &[], "How long after they were due checks began."),
     M::counter("tidegauge_agent_listener_points_total", &["listener"], "Points of applications that a listener accepted."),
     M::counter("tidegauge_agent_listener_refused_total", &["listener", "reason"], "What a listener refused: points, lines or requests, by reason."),

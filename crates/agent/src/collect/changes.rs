@@ -6,8 +6,10 @@
 use super::Tasks;
 use super::checks::{ChecksChanged, RunningChecks};
 use super::listening::{ListenersWanted, RunningListeners};
+use super::services::Services;
 use crate::AgentError;
 use crate::probes::CheckSettings;
+use crate::settings::validate_checks;
 use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -76,26 +78,50 @@ impl fmt::Display for Changed {
 pub(super) struct Changeable {
     pub(super) checks: RunningChecks,
     pub(super) listeners: RunningListeners,
+    pub(super) services: Services,
 }
 
 impl Changeable {
-    /// Changes it whenever that is asked for, until the agent stops.
+    /// Changes it whenever that is asked for, and when services have other targets, until the agent stops.
     pub(super) async fn change_when(
         mut self,
-        mut asked: ChangesAsked,
+        mut asked: Option<ChangesAsked>,
         tasks: Tasks,
         tracker: TaskTracker,
     ) {
         loop {
+            let next = async {
+                match &mut asked {
+                    Some(asked) => asked.0.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             let wanted = tokio::select! {
                 () = tasks.stop.cancelled() => return,
-                wanted = asked.0.recv() => wanted,
+                wanted = next => wanted,
+                () = self.services.changed() => {
+                    self.take_up_targets(&tasks, &tracker);
+                    continue;
+                }
             };
             let Some((wanted, answer)) = wanted else {
-                return tasks.stop.cancelled().await;
+                // Nobody can ask any more.
+                asked = None;
+                continue;
             };
             // Who asked may have gone.
             answer.send(self.change(wanted, &tasks, &tracker)).ok();
+        }
+    }
+
+    /// Runs the checks of the targets that services have now.
+    fn take_up_targets(&mut self, tasks: &Tasks, tracker: &TaskTracker) {
+        match self.checks.change(self.services.checks(), tasks, tracker) {
+            Ok(changed) => tracing::info!("targets of services: {changed}"),
+            Err(error) => {
+                let cause = crate::error::chain(&error);
+                tracing::error!("the targets of services cannot be checked: {cause}");
+            }
         }
     }
 
@@ -110,10 +136,14 @@ impl Changeable {
             self.listeners.open(&wanted.settings, is_changed)
         };
         let opened = wanted.listeners.as_ref().map(open).transpose()?;
+        validate_checks(&wanted.checks)?;
+        let kept = Services::of(&wanted.checks);
+        let checks = self.services.expanded(wanted.checks);
         let mut changed = Changed {
-            checks: self.checks.change(wanted.checks, tasks, tracker)?,
+            checks: self.checks.change(checks, tasks, tracker)?,
             listeners: Vec::new(),
         };
+        self.services.keep(kept);
         if let (Some(opened), Some(wanted)) = (opened, wanted.listeners) {
             (self.listeners).begin(opened, &wanted.settings, tasks, tracker);
             changed.listeners = wanted.changed;

@@ -58,7 +58,11 @@ impl Services {
     /// What is to be kept of what is wanted, for [`Self::keep`].
     pub(super) fn of(wanted: &[CheckSettings]) -> Vec<CheckSettings> {
         let has_services = wanted.iter().any(|check| check.service().is_some());
-        if has_services { wanted.to_vec() } else { Vec::new() }
+        if has_services {
+            wanted.to_vec()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Takes up what is wanted from now on, and looks up at once.
@@ -81,7 +85,8 @@ impl Services {
         }
         let is_service = |check: &CheckSettings| check.service().is_some();
         let (services, mut checks): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_service);
-        let mut names: HashSet<String> = checks.iter().map(|check| check.name().to_owned()).collect();
+        let mut names: HashSet<String> =
+            checks.iter().map(|check| check.name().to_owned()).collect();
         for service in services {
             let found = service.service().and_then(|name| self.found.get(name));
             for (host, port) in found.map_or(&[][..], |found| &found.targets) {
@@ -116,7 +121,11 @@ impl Services {
     }
 
     async fn look_up(&self) -> BTreeMap<String, Result<Vec<ServiceTarget>, String>> {
-        let names: HashSet<&str> = self.wanted.iter().filter_map(CheckSettings::service).collect();
+        let names: HashSet<&str> = self
+            .wanted
+            .iter()
+            .filter_map(CheckSettings::service)
+            .collect();
         let mut names = names.into_iter().map(str::to_owned);
         let mut under_way = JoinSet::new();
         let mut answers = BTreeMap::new();
@@ -162,7 +171,9 @@ impl Services {
                 Err(problem) => {
                     if known.problem.is_none() {
                         let kept = known.targets.len();
-                        tracing::warn!("{name}: its targets cannot be looked up, the {kept} that are known stay: {problem}");
+                        tracing::warn!(
+                            "{name}: its targets cannot be looked up, the {kept} that are known stay: {problem}"
+                        );
                     }
                     known.problem = Some(problem);
                 }

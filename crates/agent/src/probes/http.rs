@@ -60,7 +60,8 @@ struct HttpProbe {
     expected: Expected,
     address: Address,
     target: Target,
-    tls: Option<Tls>,
+    /// On the heap: most targets have none.
+    tls: Option<Box<Tls>>,
     proxy: Option<Proxy>,
     redirects: Option<Redirects>,
     versions: Versions,
@@ -112,7 +113,7 @@ impl HttpProbe {
             address: address.clone(),
             target: Target::new(settings, context, Some(usual_port(address)))?,
             tls: match secure || redirects.is_some() {
-                true => Some(Tls::new(settings, context, secure, versions)?),
+                true => Some(Box::new(Tls::new(settings, context, secure, versions)?)),
                 false => None,
             },
             proxy,

@@ -36,7 +36,9 @@ pub(crate) use http::Fetcher;
 pub use http::StatusRanges;
 pub use keys::{KeyKind, KeyValue, ProbeKey};
 pub use reason::CheckReason;
+pub(crate) use resolve::ServiceTarget;
 pub use settings::{AddressFamily, CheckSettings};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_model::{Clock, Name, Point, Tags, Value, name};
@@ -118,6 +120,43 @@ impl ProbeContext {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A context that asks these name servers instead of the system's, if there are any.
+    #[must_use]
+    pub fn with_name_servers(servers: Vec<SocketAddr>) -> Self {
+        Self {
+            names: Arc::new(resolve::Names::asking(servers)),
+            ..Self::default()
+        }
+    }
+
+    /// The hosts and ports of a service.
+    pub(crate) async fn service_targets(&self, name: &str) -> Result<Vec<ServiceTarget>, String> {
+        self.names.service(name).await
+    }
+
+    /// The checks that settings stand for: themselves, or one of each target of their service.
+    ///
+    /// # Errors
+    /// [`AgentError::FindTargets`] when the targets cannot be looked up, or there are none.
+    pub async fn targets_of(
+        &self,
+        settings: CheckSettings,
+    ) -> Result<Vec<CheckSettings>, AgentError> {
+        let Some(service) = settings.service() else {
+            return Ok(vec![settings]);
+        };
+        let failed = |problem: String| AgentError::FindTargets {
+            service: service.to_owned(),
+            problem,
+        };
+        let found = self.service_targets(service).await.map_err(failed)?;
+        if found.is_empty() {
+            return Err(failed("it has no SRV records".to_owned()));
+        }
+        let found = found.iter();
+        found.map(|(host, port)| settings.at(host, *port)).collect()
     }
 }
 
@@ -221,8 +260,13 @@ impl Check {
     /// Makes the probe that the settings ask for.
     ///
     /// # Errors
-    /// When a file that the settings name cannot be read, or what is in it cannot be used.
+    /// When a file that the settings name cannot be read, or what is in it cannot be used; and for a service,
+    /// whose targets are checked, not it.
     pub fn new(settings: CheckSettings, context: &ProbeContext) -> Result<Self, AgentError> {
+        if settings.service().is_some() {
+            let problem = "it is a service: its targets are looked up first";
+            return Err(settings::setting("url", problem));
+        }
         let entry = settings.probe();
         let probe = (entry.new)(&settings, context)?;
         Ok(Self {

@@ -4,8 +4,14 @@
 //! through `/etc/hosts` and the name servers of `/etc/resolv.conf`, not through nsswitch.
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RData;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,9 +31,16 @@ pub(super) fn without_lookup(host: &str) -> Option<Vec<IpAddr>> {
         .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
+/// A host and a port that a service has.
+pub(crate) type ServiceTarget = (String, u16);
+
 /// The resolver, made when it is first needed and again when the system's settings change.
 #[derive(Default)]
-pub(super) struct Names(Mutex<Option<Known>>);
+pub(super) struct Names {
+    /// In place of those of the system.
+    servers: Vec<SocketAddr>,
+    known: Mutex<Option<Known>>,
+}
 
 struct Known {
     looked: Instant,
@@ -36,6 +49,48 @@ struct Known {
 }
 
 impl Names {
+    /// Asks these servers instead of the system's, if there are any.
+    pub(super) fn asking(servers: Vec<SocketAddr>) -> Self {
+        Self {
+            servers,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The targets of a service, by its SRV records (RFC 2782), in a fixed order; none when the answer is
+    /// that there are none.
+    ///
+    /// # Errors
+    /// Why there is no answer, for a person.
+    pub(super) async fn service(&self, name: &str) -> Result<Vec<ServiceTarget>, String> {
+        let found = match self.resolver()?.srv_lookup(name).await {
+            Ok(found) => found,
+            Err(NetError::Dns(DnsError::NoRecordsFound(none)))
+                if matches!(
+                    none.response_code,
+                    ResponseCode::NoError | ResponseCode::NXDomain
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let target = |data: &RData| match data {
+            RData::SRV(record) => {
+                let host = record.target.to_ascii();
+                let host = host.trim_end_matches('.');
+                // The root says that the service is not there.
+                (!host.is_empty()).then(|| (host.to_ascii_lowercase(), record.port))
+            }
+            _ => None,
+        };
+        let answers = found.answers().iter();
+        let mut targets: Vec<_> = answers.filter_map(|one| target(&one.data)).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+
     /// The addresses of a host, IPv4 first, at least one.
     ///
     /// # Errors
@@ -54,7 +109,7 @@ impl Names {
     }
 
     fn resolver(&self) -> Result<Arc<TokioResolver>, String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_mut() {
             if known.looked.elapsed() < LOOK_AGAIN {
                 return known.resolver.clone();
@@ -67,7 +122,7 @@ impl Names {
         let made = Known {
             looked: Instant::now(),
             changed: settings_changed(),
-            resolver: new_resolver().map(Arc::new),
+            resolver: new_resolver(&self.servers).map(Arc::new),
         };
         known.insert(made).resolver.clone()
     }
@@ -79,9 +134,22 @@ fn settings_changed() -> Option<SystemTime> {
         .ok()
 }
 
-fn new_resolver() -> Result<TokioResolver, String> {
-    let mut builder = TokioResolver::builder_tokio()
-        .map_err(|error| format!("no name servers: reading {RESOLV_CONF}: {error}"))?;
+fn new_resolver(servers: &[SocketAddr]) -> Result<TokioResolver, String> {
+    let mut builder = match servers {
+        [] => TokioResolver::builder_tokio()
+            .map_err(|error| format!("no name servers: reading {RESOLV_CONF}: {error}"))?,
+        servers => {
+            let servers = servers.iter().map(|server| {
+                let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                connections
+                    .iter_mut()
+                    .for_each(|one| one.port = server.port());
+                NameServerConfig::new(server.ip(), true, connections)
+            });
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
     let options = builder.options_mut();
     options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;

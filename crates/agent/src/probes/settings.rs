@@ -1,6 +1,8 @@
 //! What to check, how often, and what to make of it: what all probes have in common, validated,
 //! without reading any file. What one probe alone knows is a table of keys in its own file.
 
+mod service;
+
 use super::address::Address;
 use super::keys::{KeyKind, KeyValue, Values};
 use super::{AgentError, ProbeEntry, probe_for_scheme};
@@ -15,6 +17,8 @@ use tidegauge_model::Tags;
 pub struct CheckSettings {
     name: String,
     address: Address,
+    /// Whether the address is a service, whose targets DNS has.
+    is_service: bool,
     probe: &'static ProbeEntry,
     interval: Duration,
     deadline: Option<Duration>,
@@ -95,7 +99,8 @@ impl CheckSettings {
     /// [`AgentError::Setting`] when it is no URL, or has a scheme that no probe takes. A user and
     /// password in it are never part of the text.
     pub fn new(url: &str) -> Result<Self, AgentError> {
-        let address = Address::parse(url).map_err(|problem| setting("url", problem))?;
+        let mut address = Address::parse(url).map_err(|problem| setting("url", problem))?;
+        let is_service = service::taken(&mut address)?;
         let probe = probe_for_scheme(&address.scheme).ok_or_else(|| {
             let known: Vec<_> = super::PROBES
                 .iter()
@@ -111,6 +116,7 @@ impl CheckSettings {
         })?;
         let settings = Self {
             name: String::new(),
+            is_service,
             probe,
             interval: Self::DEFAULT_INTERVAL,
             deadline: None,

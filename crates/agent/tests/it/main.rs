@@ -21,6 +21,7 @@ mod probe_others;
 mod probes;
 mod publish;
 mod scripted;
+mod services;
 mod sources;
 mod stress;
 mod writes;

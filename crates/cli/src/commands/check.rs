@@ -55,7 +55,7 @@ const ENDS: &[(&str, &str)] = &[
     ("chain", "chain_expires_seconds"),
 ];
 /// Settings of probes that are flags here, with the help that they have there.
-const OWN_FLAGS: &[&str] = &["username", "password_file"];
+const OWN_FLAGS: &[&str] = &["username", "password_file", "http_version"];
 const DAY_SECONDS: f64 = 86_400.0;
 /// Characters of the longest bar.
 const BAR: f64 = 40.0;
@@ -112,6 +112,7 @@ pub(super) fn shape(command: Command) -> Command {
             let own = own.expect("a probe has it");
             let placeholder = match own.kind {
                 KeyKind::Path => "PATH",
+                KeyKind::Choice(_) => "WORD",
                 _ => "TEXT",
             };
             Arg::new(own.key)
@@ -250,8 +251,10 @@ async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<b
     let context = ProbeContext::new();
     let mut checks = Vec::new();
     for settings in settings {
-        let url = settings.url().to_owned();
-        checks.push((url, Check::new(settings, &context)?, Sum::default()));
+        for target in context.targets_of(settings).await? {
+            let url = target.url().to_owned();
+            checks.push((url, Check::new(target, &context)?, Sum::default()));
+        }
     }
     let mut beat = tokio::time::interval(rounds.interval);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

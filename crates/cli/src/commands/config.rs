@@ -160,7 +160,12 @@ fn unreadable(checks: Vec<(CheckSettings, Place)>, problems: &mut Vec<String>) {
     let context = ProbeContext::new();
     for (check, place) in checks {
         let name = check.name().to_owned();
-        if let Err(error) = Check::new(check, &context) {
+        // A service is as sound as a target of it.
+        let check = match check.service() {
+            Some(_) => check.at("localhost", 1),
+            None => Ok(check),
+        };
+        if let Err(error) = check.and_then(|check| Check::new(check, &context)) {
             let error = anyhow::Error::new(error);
             let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
             problems.push(format!(

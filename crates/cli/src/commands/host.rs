@@ -116,6 +116,9 @@ pub(super) fn collect_settings(
         collectors,
         checks,
         check_limits: check_limits(settings),
+        srv_interval: settings
+            .duration("agent.srv_interval")
+            .unwrap_or(CollectSettings::DEFAULT_SRV_INTERVAL),
         interval: settings
             .duration("agent.interval")
             .unwrap_or(CheckSettings::DEFAULT_INTERVAL),

@@ -207,6 +207,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Time between two checks of a URL."),
     row("agent.check_deadline", Some("deadline"), Type::Duration, None, CHECKS,
         "The longest that one check may take; by default its interval, but at most 10s."),
+    row("agent.srv_interval", None, Type::Duration, Some("30s"), AGENTS,
+        "How often the targets of services are looked up, as http+srv://_http._tcp.example.org/ (SRV records)."),
     row("agent.checks_at_once", None, Type::Count, Some("1000"), AGENTS,
         "Checks that may be under way at once; others that are due wait, which their start_delay_seconds tells."),
     row("agent.checks_at_once_per_host", None, Type::Count, Some("100"), AGENTS,

@@ -75,7 +75,10 @@ mod tests {
     fn a_service_stands_for_its_targets() {
         let service = settings("https+srv://u:secret@_https._tcp.example.org/health?x");
         assert_eq!(service.service(), Some("_https._tcp.example.org"));
-        assert_eq!(service.name(), "https+srv://_https._tcp.example.org/health?x");
+        assert_eq!(
+            service.name(),
+            "https+srv://_https._tcp.example.org/health?x"
+        );
         let target = service.at("a.example.org", 8443).expect("a host");
         assert_eq!(target.service(), None);
         assert_eq!(target.url(), "https://a.example.org:8443/health?x");
@@ -94,7 +97,10 @@ mod tests {
 
     #[test]
     fn a_port_and_a_scheme_that_is_none_are_refused() {
-        for bad in ["http+srv://_http._tcp.example.org:80/", "gopher+srv://_x._tcp.y/"] {
+        for bad in [
+            "http+srv://_http._tcp.example.org:80/",
+            "gopher+srv://_x._tcp.y/",
+        ] {
             assert!(CheckSettings::new(bad).is_err(), "{bad}");
         }
         let service = settings("http+srv://_http._tcp.example.org/");
