@@ -1,5 +1,5 @@
-//! The project's own commands, `cargo xtask …`: check, test, bench, faults, fuzz, services,
-//! package, release, hooks, tidy, docs.
+//! The project's own commands, `cargo xtask …`: check, test, coverage, bench, faults, fuzz,
+//! services, package, release, hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -13,6 +13,7 @@
 
 mod bench;
 mod check;
+mod coverage;
 mod docs;
 mod faults;
 mod fuzz;
@@ -59,7 +60,9 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
                 .map(|words| words.cloned().collect())
                 .unwrap_or_default(),
             services: !options.get_flag("no-services"),
+            counting: None,
         }),
+        Some(("coverage", options)) => coverage::coverage(options),
         Some(("services", services)) => match services.subcommand_name() {
             Some("fetch") => services::fetch_only(),
             Some("up") => services::up(),
@@ -83,6 +86,18 @@ fn command() -> Command {
             .action(ArgAction::SetTrue)
             .help(help)
     };
+    let tests = || {
+        [
+            Arg::new("what")
+                .num_args(0..=2)
+                .value_names(["CRATE", "FILTER"])
+                .help("A folder of crates/, a part of the tests' names, or both"),
+            flag(
+                "no-services",
+                "Start no servers; tests that need one are skipped",
+            ),
+        ]
+    };
     Command::new("cargo xtask")
         .about("The project's own commands")
         .subcommand_required(true)
@@ -93,16 +108,12 @@ fn command() -> Command {
         .subcommand(
             Command::new("test")
                 .about("Run all tests on real servers, which are started and stopped by it")
-                .arg(
-                    Arg::new("what")
-                        .num_args(0..=2)
-                        .value_names(["CRATE", "FILTER"])
-                        .help("A folder of crates/, a part of the tests' names, or both"),
-                )
-                .arg(flag(
-                    "no-services",
-                    "Start no servers; tests that need one are skipped",
-                )),
+                .args(tests()),
+        )
+        .subcommand(
+            Command::new("coverage")
+                .about("Run them and count which lines run; the report is in target/coverage")
+                .args(tests()),
         )
         .subcommand(bench::shape(
             Command::new("bench").about("Figures of the release build"),

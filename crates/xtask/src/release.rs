@@ -52,6 +52,7 @@ pub(crate) fn release(options: &ArgMatches) -> anyhow::Result<bool> {
     let everything = test::Options {
         what: Vec::new(),
         services: true,
+        counting: None,
     };
     if !(check::check()? && test::test(&everything)?) {
         return Ok(false);

@@ -14,6 +14,7 @@ use anyhow::Context;
 use tidegauge_testkit::SKIPS_FILE;
 use tidegauge_testkit::servers::Lifetime;
 
+use crate::coverage::Counting;
 use crate::interrupt;
 use crate::run::{command, root};
 use crate::services::{Databases, Environment, Servers, clients, fetch, make_enterable};
@@ -22,11 +23,13 @@ use crate::web;
 
 /// What to run.
 #[derive(Debug)]
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     /// A crate's folder name, a part of the tests' names, or both in this order.
     pub(crate) what: Vec<String>,
     /// Whether to start servers.
     pub(crate) services: bool,
+    /// How what runs is counted, if it is.
+    pub(crate) counting: Option<&'a Counting>,
 }
 
 /// Counts of all test programs together.
@@ -37,10 +40,17 @@ pub(crate) struct Tally {
 }
 
 /// `false` when a test failed, or in CI when one was skipped that must not be.
-pub(crate) fn test(options: &Options) -> anyhow::Result<bool> {
+pub(crate) fn test(options: &Options<'_>) -> anyhow::Result<bool> {
     let start = Instant::now();
     interrupt::watch()?;
     let selection = Selection::parse(&options.what);
+    let cargo_test = || {
+        let mut cargo = selection.cargo_test();
+        if let Some(counting) = options.counting {
+            counting.apply(&mut cargo);
+        }
+        cargo
+    };
     let folder = tempfile::Builder::new()
         .prefix("tidegauge-test-")
         .tempdir()
@@ -49,7 +59,7 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<bool> {
     File::create(&list).context("begin the list of skipped tests")?;
 
     eprintln!("=== build");
-    let mut build = selection.cargo_test();
+    let mut build = cargo_test();
     build.args(["--no-run", "--quiet"]);
     if !interrupt::wait(&mut interrupt::spawn(&mut build)?)?.success() {
         println!("the tests do not build");
@@ -58,13 +68,14 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<bool> {
     eprintln!("=== build: ok, {:.0} s", start.elapsed().as_secs_f64());
 
     let (servers, mut environment) = servers(options, folder.path())?;
+    environment.extend(options.counting.map(Counting::variable));
     environment.insert(SKIPS_FILE.to_owned(), list.display().to_string());
     // What a test that was killed leaves behind goes away with the run's folder.
     let scratch = folder.path().join("tmp");
     fs::create_dir(&scratch).context("make the tests' temporary folder")?;
     environment.insert("TMPDIR".to_owned(), scratch.display().to_string());
     let (mut tally, mut left_out) = (Tally::default(), Skips::new());
-    let mut good = run_rust_tests(&selection, &environment, &mut tally)?;
+    let mut good = run_rust_tests(cargo_test(), &selection, &environment, &mut tally)?;
     if selection.is_everything() {
         good &= web::test(&environment, &scratch, &mut tally, &mut left_out)?;
     }
@@ -130,7 +141,7 @@ impl Selection {
 
 /// The servers of this run, and the variables that lead to them. Servers that the caller's
 /// variables name are used as they are.
-fn servers(options: &Options, folder: &Path) -> anyhow::Result<(Option<Servers>, Environment)> {
+fn servers(options: &Options<'_>, folder: &Path) -> anyhow::Result<(Option<Servers>, Environment)> {
     let given = ["TEST_KAFKA", "TEST_POSTGRES", "TEST_MYSQL"].map(std::env::var_os);
     if !options.services || given.iter().any(Option::is_some) {
         return Ok((None, Environment::new()));
@@ -147,11 +158,11 @@ fn servers(options: &Options, folder: &Path) -> anyhow::Result<(Option<Servers>,
 }
 
 fn run_rust_tests(
+    mut cargo: Command,
     selection: &Selection,
     environment: &Environment,
     tally: &mut Tally,
 ) -> anyhow::Result<bool> {
-    let mut cargo = selection.cargo_test();
     if let Some(filter) = &selection.filter {
         cargo.arg(filter);
     }

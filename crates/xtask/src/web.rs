@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tidegauge_testkit::servers::free_port;
 
+use crate::coverage::COUNTS_FILE;
 use crate::interrupt;
 use crate::run::{command, exists, root, stage, target};
 use crate::services::Environment;
@@ -19,6 +20,7 @@ use crate::test::{Tally, run_counted};
 
 const LEAST_NODE: u32 = 20;
 const PAGE_WITHIN: Duration = Duration::from_secs(30);
+const END_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Runs the scripts `test` and `test:browser` of `web/package.json`.
@@ -65,7 +67,7 @@ pub(crate) fn test(
         leave_out(browser, "Chromium is not installed".to_owned());
         return Ok(good);
     };
-    let page = Page::serve(scratch)?;
+    let page = Page::serve(environment, scratch)?;
     let mut npm = command("npm");
     npm.current_dir(&web)
         .args(["run", "--silent", "test:browser", "--", &page.url])
@@ -93,12 +95,13 @@ struct Page {
 }
 
 impl Page {
-    fn serve(scratch: &Path) -> anyhow::Result<Self> {
+    fn serve(environment: &Environment, scratch: &Path) -> anyhow::Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = scratch.join("page.log");
         let output = File::create(&log).context("begin the log of the page")?;
         let mut up = command(target().join("debug/tidegauge"));
         up.arg("up")
+            .envs(environment.get_key_value(COUNTS_FILE))
             .args(["--listen", &address.to_string()])
             .args(["--state-dir", &scratch.join("page").display().to_string()])
             .stdout(output.try_clone().context("share the log of the page")?)
@@ -131,6 +134,12 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // It may have ended by itself.
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();
+        let begin = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) && begin.elapsed() < END_WITHIN {
+            thread::sleep(POLL);
+        }
         self.process.kill().ok();
         self.process.wait().ok();
     }
