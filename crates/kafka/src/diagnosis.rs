@@ -67,7 +67,7 @@ const MEANINGS: &[(&[&str], &str)] = &[
     ),
     (
         &["invalid_token"],
-        "the broker does not accept the token: look at kafka.sasl.token_url, kafka.sasl.scope and kafka.sasl.audience, and at this host's clock",
+        "the broker does not accept the token: look at kafka.sasl.token_url with scope and audience, or at what token_file or token_command gives, and at this host's clock",
     ),
     (
         &["nsupported", "mechanism"],

@@ -35,7 +35,7 @@ pub use consumer::{
 pub use diagnosis::why_unreachable;
 pub use error::{DeliveryError, KafkaError, SendError};
 pub use health::BrokerState;
-pub use look::{ShownCertificate, TopicLook, see_group, shown_certificates};
+pub use look::{TopicLook, newest_message_ms, see_group};
 pub use producer::{Delivery, Outgoing, Producer, ProducerOptions};
 pub use security::{Sasl, SaslMechanism, Secret, Tls, Token, Tokens};
 pub use settings::KafkaSettings;

@@ -1,28 +1,30 @@
-//! What somebody who looks at a set-up asks the brokers: a topic with its settings and our rights on it, a
-//! group, and the certificates that a broker shows. It changes nothing and joins nothing.
+//! What somebody who looks at a set-up asks the brokers: a topic with its settings and our rights on it, its
+//! newest message, and a group. It changes nothing and joins nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::ResourceSpecifier;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::topic_partition_list::TopicPartitionList;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::admin::{admin_error, blocking, options};
 use crate::error::Right;
+use crate::listener::{Listener, listening};
 use crate::security::{self, Sasl};
 use crate::settings::of_config;
 use crate::topic_id::describe;
-use crate::{Admin, KafkaError, KafkaSettings};
+use crate::{Admin, KafkaError, KafkaSettings, Watermark};
+
+/// How long a group that has no coordinator is left alone.
+const SETTLES_IN: Duration = Duration::from_millis(200);
+
+/// Partitions of which the newest message is read: enough to see a clock that is wrong.
+const MOST_PARTITIONS_READ: usize = 16;
 
 /// A topic as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +109,54 @@ impl Admin {
     }
 }
 
+/// When the newest message of a topic was written, milliseconds since 1970 UTC, by the clock of who wrote it, or of
+/// the broker where the topic has `message.timestamp.type=LogAppendTime`. `None` where there is none that this
+/// user may read. It joins no group and commits nothing. **Blocks** up to the deadline.
+///
+/// # Errors
+/// What keeps a client from being made.
+pub fn newest_message_ms(
+    settings: &KafkaSettings,
+    topic: &str,
+    watermarks: &[Watermark],
+    deadline: Duration,
+) -> Result<Option<i64>, KafkaError> {
+    let end = Instant::now() + deadline;
+    let (mut config, listener) = listening(settings, "consumer")?;
+    config.set("enable.auto.commit", "false");
+    // The client wants one to be made; nothing is asked of it.
+    config.set("group.id", "tidegauge-doctor");
+    let doing = format!("read the newest message of {topic}");
+    let consumer = quiet(settings, &config, listener, &doing)?;
+    let mut asked = TopicPartitionList::new();
+    let with_messages = watermarks.iter().filter(|mark| mark.high > mark.low);
+    for mark in with_messages.take(MOST_PARTITIONS_READ) {
+        let at = Offset::Offset(mark.high - 1);
+        asked
+            .add_partition_offset(topic, mark.partition, at)
+            .map_err(|error| KafkaError::of_client(format!("read {topic}"), error))?;
+    }
+    let (mut left, mut newest) = (asked.count(), None);
+    if left == 0 {
+        return Ok(None);
+    }
+    consumer
+        .assign(&asked)
+        .map_err(|error| KafkaError::of_client(format!("read {topic}"), error))?;
+    // The last offset of a partition may be a mark without a message: what has come by the deadline will do.
+    while left > 0 {
+        let wait = end.saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            break;
+        }
+        if let Some(Ok(message)) = consumer.poll(wait) {
+            newest = newest.max(message.timestamp().to_millis());
+            left -= 1;
+        }
+    }
+    Ok(newest)
+}
+
 /// Asks for the offsets of a group, which takes the right to see it, and joins nothing. **Blocks** up to
 /// the deadline.
 ///
@@ -118,38 +168,41 @@ pub fn see_group(
     topic: &str,
     deadline: Duration,
 ) -> Result<(), KafkaError> {
-    let role = "consumer";
-    let mut config = settings.config(role)?;
-    config.set("group.id", group);
-    let consumer: BaseConsumer = config.create().map_err(|error| of_config(role, error))?;
     let what = || format!("see the group {group}");
-    if let Some(Sasl::Token(tokens)) = &settings.sasl {
-        security::set(consumer.client(), tokens).map_err(|reason| KafkaError::Unreachable {
-            what: what(),
-            reason,
-        })?;
-    }
+    let (mut config, listener) = listening(settings, "consumer")?;
+    config.set("group.id", group);
+    let consumer = quiet(settings, &config, listener, &what())?;
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, 0);
     let failed = |error| KafkaError::of_client(what(), error).needing(Right::Group(group));
-    let answer = match consumer.committed_offsets(asked, deadline) {
-        Ok(answer) => answer,
-        Err(error) => {
-            // It asks for the coordinator again and again, and says beside it why it gets none.
-            let refusal = |code| {
-                matches!(
-                    code,
-                    Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed
-                )
-            };
-            while let Some(said) = consumer.poll(Duration::ZERO) {
-                if let Err(said) = said
-                    && said.rdkafka_error_code().is_some_and(refusal)
-                {
-                    return Err(failed(said));
-                }
+    let end = Instant::now() + deadline;
+    let answer = loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match consumer.committed_offsets(asked.clone(), left) {
+            Ok(answer) => break answer,
+            // Who coordinates the group is still being settled, as after a start of the brokers.
+            Err(error)
+                if error.rdkafka_error_code().is_some_and(is_settling) && !left.is_zero() =>
+            {
+                std::thread::sleep(SETTLES_IN);
             }
-            return Err(failed(error));
+            Err(error) => {
+                // It asks for the coordinator again and again, and says beside it why it gets none.
+                let refusal = |code| {
+                    matches!(
+                        code,
+                        Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed
+                    )
+                };
+                while let Some(said) = consumer.poll(Duration::ZERO) {
+                    if let Err(said) = said
+                        && said.rdkafka_error_code().is_some_and(refusal)
+                    {
+                        return Err(failed(said));
+                    }
+                }
+                return Err(failed(error));
+            }
         }
     };
     let elements = answer.elements();
@@ -159,106 +212,28 @@ pub fn see_group(
         .map_err(failed)
 }
 
-/// A certificate that a broker shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShownCertificate {
-    /// Whose it is.
-    pub subject: String,
-    /// Who signed it.
-    pub issuer: String,
-    /// Until when it is valid, as `2027-01-01T00:00:00Z`.
-    pub not_after: String,
+/// Whether a group has no coordinator for the moment.
+fn is_settling(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress
+    )
 }
 
-/// The certificates that a broker at `host:port` shows, its own first, whether they are good or not: for
-/// people. Nothing is sent to it, and the connection ends with the handshake.
-///
-/// # Errors
-/// Why there was no connection, or no TLS.
-pub async fn shown_certificates(
-    broker: &str,
-    deadline: Duration,
-) -> Result<Vec<ShownCertificate>, String> {
-    let seen = Arc::new(Looks(Mutex::default()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&seen) as _)
-        .with_no_client_auth();
-    let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
-    let shaken = async {
-        let stream = TcpStream::connect(broker).await?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-    };
-    let shaken = tokio::time::timeout(deadline, shaken).await;
-    let seen = std::mem::take(&mut *seen.0.lock().unwrap_or_else(PoisonError::into_inner));
-    match shaken {
-        // A broker that wants our certificate hangs up after it showed its own.
-        _ if !seen.is_empty() => Ok(seen),
-        Ok(Ok(_)) => Ok(seen),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no TLS within {} s", deadline.as_secs())),
+/// A consumer that writes nothing into the log: who asks tells it himself.
+fn quiet(
+    settings: &KafkaSettings,
+    config: &ClientConfig,
+    listener: Listener,
+    doing: &str,
+) -> Result<BaseConsumer<Listener>, KafkaError> {
+    let consumer = BaseConsumer::from_config_and_context(config, listener)
+        .map_err(|error| of_config("consumer", error))?;
+    if let Some(Sasl::Token(tokens)) = &settings.sasl {
+        security::set(consumer.client(), tokens).map_err(|reason| KafkaError::Unreachable {
+            what: doing.to_owned(),
+            reason,
+        })?;
     }
-}
-
-/// Notes what is shown. It trusts nothing for anybody: the one connection that has it is never written to.
-#[derive(Debug)]
-struct Looks(Mutex<Vec<ShownCertificate>>);
-
-impl ServerCertVerifier for Looks {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let all = std::iter::once(end_entity).chain(intermediates);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = all.filter_map(shown).collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-fn shown(der: &CertificateDer<'_>) -> Option<ShownCertificate> {
-    let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
-    Some(ShownCertificate {
-        subject: certificate.subject.to_string(),
-        issuer: certificate.issuer.to_string(),
-        not_after: certificate.validity.not_after.to_string(),
-    })
+    Ok(consumer)
 }

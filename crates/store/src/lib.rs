@@ -8,6 +8,7 @@ mod catalog;
 mod checks;
 mod condition;
 mod contract;
+mod encrypted;
 mod error;
 mod identity;
 mod ledger;
@@ -30,10 +31,13 @@ pub use catalog::{
 };
 pub use condition::StoreCondition;
 pub use contract::{Applied, Store, StoredPosition};
+pub use encrypted::{Protection, TlsServer};
 pub use error::{ErrorClass, StoreError};
 pub use ledger::{LedgerChange, LedgerKey, LedgerRow, ToldDrop};
 pub use letters::{DeadLetterBounds, LetterBound, RemovedLetters};
-pub use open::{OpenOptions, STORES, StoreEntry, StoreUrl, open_reader, open_store, schema_sql};
+pub use open::{
+    OpenOptions, STORES, StoreEntry, StoreUrl, open_reader, open_store, protection, schema_sql,
+};
 pub use postgres::LibpqFiles;
 pub use reader::{
     Bucket, Buckets, BucketsRequest, FieldInfo, HostInfo, MeasurementInfo, Reader, RowsRequest,

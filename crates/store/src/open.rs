@@ -4,7 +4,7 @@
 //! for as long as the database is away (D8).
 
 use crate::postgres::LibpqFiles;
-use crate::{ErrorClass, Reader, Store, StoreError, mysql, postgres, sqlite};
+use crate::{ErrorClass, Protection, Reader, Store, StoreError, mysql, postgres, sqlite};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,7 @@ impl Default for OpenOptions {
 pub struct StoreUrl(String);
 
 type OpenStore = fn(&StoreUrl, &OpenOptions) -> Result<Box<dyn Store>, StoreError>;
+type ProtectionOf = fn(&StoreUrl, &OpenOptions) -> Result<Protection, StoreError>;
 type OpenReader = fn(&StoreUrl, &OpenOptions) -> Result<Arc<dyn Reader>, StoreError>;
 
 /// One kind of database.
@@ -60,6 +61,8 @@ pub struct StoreEntry {
     pub store: OpenStore,
     /// Opens it for reading.
     pub reader: OpenReader,
+    /// How its connection is protected.
+    pub protection: ProtectionOf,
     /// The SQL that makes the whole schema, built-in measurements included, for a database
     /// administrator.
     pub schema_sql: fn() -> String,
@@ -72,6 +75,7 @@ pub const STORES: &[StoreEntry] = &[
         form: "postgres://user:password@host:5432/database",
         store: postgres::open_store,
         reader: postgres::open_reader,
+        protection: postgres::protection,
         schema_sql: postgres::schema_sql,
     },
     StoreEntry {
@@ -79,6 +83,7 @@ pub const STORES: &[StoreEntry] = &[
         form: "mysql://user:password@host:3306/database",
         store: mysql::open_store,
         reader: mysql::open_reader,
+        protection: mysql::protection,
         schema_sql: mysql::schema_sql,
     },
     StoreEntry {
@@ -86,6 +91,7 @@ pub const STORES: &[StoreEntry] = &[
         form: "sqlite:path/to/file.db",
         store: sqlite::open_store,
         reader: sqlite::open_reader,
+        protection: |_, _| Ok(Protection::Local),
         schema_sql: sqlite::schema_sql,
     },
 ];
@@ -201,6 +207,14 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
 /// [`ErrorClass::Usage`] for a URL that is wrong.
 pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
     (entry(url)?.reader)(url, options)
+}
+
+/// How the connection to a database is protected, by its URL; nothing is connected.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn protection(url: &StoreUrl, options: &OpenOptions) -> Result<Protection, StoreError> {
+    (entry(url)?.protection)(url, options)
 }
 
 /// The SQL that makes the whole schema in the kind of database that the URL names.

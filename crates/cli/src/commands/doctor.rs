@@ -4,12 +4,13 @@
 //! pointless, so they are left out. Exit status 0, 1 when a check failed, 2 when the configuration
 //! itself is refused.
 
+mod certificates;
 mod host;
 mod kafka;
 #[cfg(feature = "stores")]
 mod store;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, value};
 use clap::{Arg, ArgMatches, Command};
 use comfy_table::ContentArrangement;
 use serde::Serialize;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// The longest that one question may take.
 const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Clocks that differ by more are worth a look.
+const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 /// Texts are long, and where there is no terminal there is no width to go by.
 const WIDTH: u16 = 140;
@@ -67,13 +71,22 @@ impl Findings {
 }
 
 pub(super) fn shape(command: Command) -> Command {
-    command.arg(
+    command
+    .arg(
         Arg::new("format")
             .long("format")
             .value_name("WORD")
             .value_parser(["table", "json"])
             .default_value("table")
             .help("How the findings are printed"),
+    )
+    .arg(
+        Arg::new("outage")
+            .long("outage")
+            .value_name("DURATION")
+            .value_parser(value::duration)
+            .default_value("3d")
+            .help("The longest that sinks or their database may be away: Kafka must keep messages for so long"),
     )
 }
 
@@ -84,15 +97,20 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
         .transpose()?;
     #[cfg(feature = "stores")]
     let url = super::store::url(settings)?;
+    #[cfg(feature = "stores")]
+    store::check_url(settings, &url)?;
     let mut findings = Findings::default();
     findings.ok("configuration", "no unknown key, no bad value");
     // What listens is opened by no check: only whether it could be, as far as files show it.
     super::listeners::listeners(settings)?;
     crate::serve::door(settings, "web")?;
+    let outage = *matches
+        .get_one::<Duration>("outage")
+        .expect("it has a default");
     let (host, (kafka, log), store) = super::runtime(2)?.block_on(async {
         tokio::join!(
             async { host::check(settings) },
-            kafka::check(brokers.as_ref(), settings),
+            kafka::check(brokers.as_ref(), settings, outage),
             async {
                 #[cfg(feature = "stores")]
                 return Some(store::check(settings, &url).await);

@@ -3,6 +3,8 @@
 use crate::produce::{look, make_topic, make_topic_with, numbered, send};
 use crate::program::{command, text};
 use crate::security::{Configuration, mtls, scram};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tidegauge_testkit::servers::{Operation, Resource, USERS, allow, free_port};
 use tidegauge_testkit::{KafkaListeners, kafka, kafka_listeners, postgres_database, random_topic};
@@ -10,13 +12,19 @@ use tidegauge_testkit::{KafkaListeners, kafka, kafka_listeners, postgres_databas
 /// Within which it must have told, scenario 6.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
-struct Answer {
-    status: Option<i32>,
-    findings: Vec<(String, String, String)>,
-    errors: String,
+pub(crate) struct Answer {
+    pub(crate) status: Option<i32>,
+    pub(crate) findings: Vec<(String, String, String)>,
+    pub(crate) errors: String,
+    configuration: String,
 }
 
 impl Answer {
+    /// Takes the path of the configuration out of what is said.
+    pub(crate) fn hide_configuration(&mut self) {
+        self.errors = self.errors.replace(&self.configuration, "CONFIG");
+    }
+
     fn find(&self, check: &str) -> (&str, &str) {
         let found = self.findings.iter().find(|found| found.0 == check);
         let found = found.unwrap_or_else(|| panic!("{check} is not in {:?}", self.findings));
@@ -24,7 +32,7 @@ impl Answer {
     }
 }
 
-fn doctor(kafka: &str, more: &[&str]) -> Answer {
+pub(crate) fn doctor(kafka: &str, more: &[&str]) -> Answer {
     let configuration = Configuration::new(kafka);
     let state = tempfile::tempdir().unwrap();
     let file = configuration.file();
@@ -36,28 +44,49 @@ fn doctor(kafka: &str, more: &[&str]) -> Answer {
     } else {
         &state[..]
     };
-    let output = command(&[&fixed[..], state, more].concat())
-        .output()
-        .unwrap();
+    let answer = ask(command(&[&fixed[..], state, more].concat()), file.clone());
     assert!(begin.elapsed() < TOLD_WITHIN, "{:?}", begin.elapsed());
+    answer
+}
+
+/// The same of a state folder, by somebody to whom file modes apply: root without its power over them.
+pub(crate) fn doctor_without_rights(state: &Path) -> Answer {
+    let doctor = command(&["doctor", "--format", "json", "--state-dir", text(state)]);
+    if !rustix::process::geteuid().is_root() {
+        return ask(doctor, String::new());
+    }
+    let mut limited = Command::new("setpriv");
+    limited
+        .args([
+            "--inh-caps=-all",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--",
+        ])
+        .arg(doctor.get_program())
+        .args(doctor.get_args())
+        .env_clear();
+    ask(limited, String::new())
+}
+
+fn ask(mut command: Command, configuration: String) -> Answer {
+    let output = command.output().unwrap();
     let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let word = |found: &serde_json::Value, key: &str| found[key].as_str().unwrap().to_owned();
+    let findings = all.iter().map(|found| {
+        (
+            word(found, "check"),
+            word(found, "verdict"),
+            word(found, "detail"),
+        )
+    });
     let answer = Answer {
         status: output.status.code(),
-        findings: all
-            .iter()
-            .map(|found| {
-                (
-                    word(found, "check"),
-                    word(found, "verdict"),
-                    word(found, "detail"),
-                )
-            })
-            .collect(),
+        findings: findings.collect(),
         errors: String::from_utf8(output.stderr).unwrap(),
+        configuration,
     };
     let everything = format!("{:?} {}", answer.findings, answer.errors);
-    for secret in ["wr0ng", USERS[0].1] {
+    for secret in ["wr0ng", "s3cret", USERS[0].1] {
         assert!(!everything.contains(secret), "{everything}");
     }
     answer
@@ -195,7 +224,7 @@ fn topics_and_rights_that_will_not_do_are_told_with_the_command_that_mends_them(
         (
             [("retention.ms", "3600000")],
             "warning",
-            "retention.ms: messages are kept for 60m; what sinks have not read by then is lost. For a week: kafka-configs --alter --topic TOPIC --add-config retention.ms=604800000",
+            "retention.ms: messages are kept for 60m, and sinks or their database may be away for 3d (--outage); what they have not read by then is lost: kafka-configs --alter --topic TOPIC --add-config retention.ms=604800000",
         ),
         (
             [("retention.bytes", "1000000")],

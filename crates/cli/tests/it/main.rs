@@ -14,6 +14,8 @@ mod config_import;
 mod crashes;
 mod dead_letters;
 mod doctor;
+mod doctor_texts;
+mod golden;
 mod host_metrics;
 mod listeners;
 mod logs;

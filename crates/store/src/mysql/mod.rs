@@ -39,9 +39,9 @@ use crate::letters::{self, HeldBytes, Measured, Shelf};
 use crate::seen::SeenSeries;
 use crate::{
     Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
-    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Reader, RemovedLetters, Requirements,
-    RetentionReport, RetentionRequest, RowBlock, SourceId, Step, Store, StoreError, StoreUrl,
-    StoredPosition,
+    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Protection, Reader, RemovedLetters,
+    Requirements, RetentionReport, RetentionRequest, RowBlock, SourceId, Step, Store, StoreError,
+    StoreUrl, StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -67,6 +67,14 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
 pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
     let target = url::Target::parse(url, options)?;
     Ok(Arc::new(read::MysqlReader::new(target)))
+}
+
+/// How its connection is protected.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn protection(url: &StoreUrl, options: &OpenOptions) -> Result<Protection, StoreError> {
+    Ok(url::Target::parse(url, options)?.protection())
 }
 
 pub use schema_text::schema_sql;

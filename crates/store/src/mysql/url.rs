@@ -10,8 +10,9 @@
 //! `ssl-ca` is a PEM file of authorities; without it the system's are taken. `ssl-cert` and `ssl-key` are the
 //! program's own certificate and key, where the server asks for them. Other parameters are refused.
 
+use crate::encrypted::Begin;
 use crate::identity::{IdentityFiles, certificates, percent_decoded};
-use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
+use crate::{ErrorClass, OpenOptions, Protection, StoreError, StoreUrl, TlsServer};
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,29 @@ impl Target {
             driver: driver.into(),
             options: options.clone(),
         })
+    }
+}
+
+impl Target {
+    /// How its connections are protected.
+    pub(super) fn protection(&self) -> Protection {
+        let host = self.driver.ip_or_hostname();
+        let Some(tls) = self.driver.ssl_opts() else {
+            return match default_mode(host) {
+                Mode::Disabled => Protection::Local,
+                _ => Protection::Plaintext,
+            };
+        };
+        let server = TlsServer {
+            name: host.to_owned(),
+            host: host.to_owned(),
+            port: self.driver.tcp_port(),
+            begin: Begin::Mysql,
+        };
+        match tls.accept_invalid_certs() {
+            true => Protection::Unverified(vec![server]),
+            false => Protection::Verified(vec![server]),
+        }
     }
 }
 

@@ -46,9 +46,9 @@ use crate::phases::Phases;
 use crate::seen::SeenSeries;
 use crate::{
     Applied, Catalog, DeadLetterBounds, DeadLetterFilter, DeadLetterRow, ErrorClass, LedgerKey,
-    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Reader, RemovedLetters, Requirements,
-    RetentionReport, RetentionRequest, RowBlock, SettleReport, SettleRequest, SourceId, Step,
-    Store, StoreError, StoreUrl, StoredPosition,
+    LedgerRow, LetterBound, MeasurementNeed, OpenOptions, Protection, Reader, RemovedLetters,
+    Requirements, RetentionReport, RetentionRequest, RowBlock, SettleReport, SettleRequest,
+    SourceId, Step, Store, StoreError, StoreUrl, StoredPosition,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -76,6 +76,14 @@ pub fn open_store(url: &StoreUrl, options: &OpenOptions) -> Result<Box<dyn Store
 pub fn open_reader(url: &StoreUrl, options: &OpenOptions) -> Result<Arc<dyn Reader>, StoreError> {
     let target = url::Target::parse(url, options)?;
     Ok(Arc::new(read::PostgresReader::new(target)))
+}
+
+/// How its connection is protected.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] for a URL that is wrong.
+pub fn protection(url: &StoreUrl, options: &OpenOptions) -> Result<Protection, StoreError> {
+    Ok(url::Target::parse(url, options)?.protection())
 }
 
 pub use libpq::LibpqFiles;

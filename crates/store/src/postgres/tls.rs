@@ -50,6 +50,11 @@ impl Tls {
         Ok(Self { asked, made })
     }
 
+    /// Whether certificate and name are verified.
+    pub(super) const fn is_verified(&self) -> bool {
+        self.asked.verified
+    }
+
     /// What makes a connection now. Files that cannot be used, which may be because one of two was not
     /// replaced yet, are warned of; what was there before stays in use.
     pub(super) fn connector(&self) -> MakeRustlsConnect {

@@ -13,15 +13,16 @@
 
 use super::libpq::{LibpqFiles, pass_file, service_file};
 use super::tls::{Asked, Tls};
+use crate::encrypted::Begin;
 use crate::identity::{IdentityFiles, percent_decoded};
 use crate::open::percent_encoded;
-use crate::{ErrorClass, OpenOptions, StoreError, StoreUrl};
+use crate::{ErrorClass, OpenOptions, Protection, StoreError, StoreUrl, TlsServer};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
 /// Where and how to connect. Holds the password: it is never printed.
 #[derive(Clone)]
@@ -121,6 +122,47 @@ impl Target {
             config.password(password);
         }
         Ok(config)
+    }
+}
+
+impl Target {
+    /// How its connections are protected, with the servers in the order in which they are tried.
+    pub(super) fn protection(&self) -> Protection {
+        let Some(tls) = &self.tls else {
+            return match default_mode(&self.config) {
+                Mode::Disable => Protection::Local,
+                _ => Protection::Plaintext,
+            };
+        };
+        let begin = match self.config.get_ssl_negotiation() {
+            SslNegotiation::Direct => Begin::AtOnce,
+            _ => Begin::Postgres,
+        };
+        let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
+        let ports = self.config.get_ports();
+        let server = |index: usize| {
+            let address = addresses.get(index).map(ToString::to_string);
+            let name = match hosts.get(index) {
+                Some(Host::Tcp(name)) => Some(name.clone()),
+                // A socket has no TLS.
+                #[cfg(unix)]
+                Some(Host::Unix(_)) => return None,
+                None => None,
+            };
+            let host = address.clone().or_else(|| name.clone())?;
+            Some(TlsServer {
+                name: name.unwrap_or_else(|| host.clone()),
+                host,
+                port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
+                begin,
+            })
+        };
+        let count = hosts.len().max(addresses.len());
+        let servers = (0..count).filter_map(server).collect();
+        match tls.is_verified() {
+            true => Protection::Verified(servers),
+            false => Protection::Unverified(servers),
+        }
     }
 }
 
@@ -309,6 +351,35 @@ mod tests {
         assert_eq!(
             mode("postgres://u@db/d?connect_timeout=3&sslmode=require"),
             Mode::Require
+        );
+    }
+
+    #[test]
+    fn the_servers_of_tls_are_known_before_anything_is_connected() {
+        let of = |text: &str| parse(text).expect("a URL").protection();
+        assert_eq!(of("postgres://u@127.0.0.1/d"), Protection::Local);
+        assert_eq!(
+            of("postgres://u@db/d?sslmode=disable"),
+            Protection::Plaintext
+        );
+        let server = |name: &str, host: &str, port, begin| TlsServer {
+            name: name.to_owned(),
+            host: host.to_owned(),
+            port,
+            begin,
+        };
+        let two = vec![
+            server("a", "a", 5, Begin::Postgres),
+            server("b", "b", 6, Begin::Postgres),
+        ];
+        assert_eq!(
+            of("postgres://u@a:5,b:6/d?sslmode=require"),
+            Protection::Unverified(two)
+        );
+        let at_once = server("a", "10.0.0.1", 5432, Begin::AtOnce);
+        assert_eq!(
+            of("postgres://u@a/d?sslmode=require&hostaddr=10.0.0.1&sslnegotiation=direct"),
+            Protection::Unverified(vec![at_once])
         );
     }
 

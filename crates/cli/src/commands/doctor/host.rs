@@ -1,10 +1,10 @@
-//! The state folder (there, writable, with room) and the collectors.
+//! The state folder (there, writable, with room), our own certificates, and the collectors.
 
-use super::Findings;
+use super::{Findings, certificates};
 use crate::settings::Settings;
 use crate::state_dir;
 use rustix::fs::{Access, access, statvfs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tidegauge_agent::collectors::{COLLECTORS, availability};
 use tidegauge_agent::identity;
 use tidegauge_model::SystemClock;
@@ -20,9 +20,13 @@ const OVER_THE_NETWORK: &[&str] = &[
     "glusterfs",
 ];
 
+/// With less room the spool's own file cannot grow.
+const LEAST_FREE: u64 = 16 << 20;
+
 pub(super) fn check(settings: &Settings) -> Findings {
     let mut findings = Findings::default();
     state_folder(settings, &mut findings);
+    certificates::ours(settings, &mut findings);
     collectors(settings, &mut findings);
     findings
 }
@@ -49,13 +53,25 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
             format!("{shown}: {at} cannot be written: {error}; give this user the right, or say another --state-dir"),
         );
     }
+    if let Some(file) = file_of_another(&folder) {
+        let (file, at) = (file.display(), folder.display());
+        return findings.failed(
+            CHECK,
+            format!("{file} cannot be written by this user: was the program run as another one before? Give it the files: chown -R USER {at}"),
+        );
+    }
     let free: u64 = match statvfs(there) {
         Ok(space) => space.f_bavail.saturating_mul(space.f_frsize),
         Err(error) => return findings.failed(CHECK, format!("{shown}: {error}")),
     };
     let bound = settings.bytes("agent.spool_bytes").unwrap_or_default();
     let mebibytes = free >> 20;
-    if free < bound {
+    if free < LEAST_FREE {
+        findings.failed(
+            CHECK,
+            format!("{shown}: the disk is full ({mebibytes} MiB are free): samples cannot be kept; make room"),
+        );
+    } else if free < bound {
         findings.warning(
             CHECK,
             format!("{shown}: {mebibytes} MiB are free, the spool may take {} MiB: make room, or lower agent.spool_bytes", bound >> 20),
@@ -88,6 +104,14 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
         },
         Err(error) => findings.warning("state file system", super::told(&error)),
     }
+}
+
+/// A file of the folder that this user may not write, if there is one.
+fn file_of_another(folder: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    files
+        .map(|entry| entry.path())
+        .find(|path| path.is_file() && access(path, Access::WRITE_OK).is_err())
 }
 
 /// The type of the file system that holds a path, by `/proc/self/mountinfo` (proc(5)): that of the last of the

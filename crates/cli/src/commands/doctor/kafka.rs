@@ -1,19 +1,22 @@
-//! Brokers: name, TCP, TLS and authentication, the topic with its settings, and our rights on it and on
-//! the group. That we may make a topic or write is not tried: that would change something.
+//! Brokers: name, TCP, TLS and authentication, the topic with its settings and its newest message, and our rights
+//! on it and on the group. That we may make a topic or write is not tried: that would change something.
 
-use super::{DEADLINE, Findings};
+use super::{CLOCKS_APART, DEADLINE, Findings, certificates};
 use crate::settings::{Settings, value};
 use std::time::Duration;
 use tidegauge_kafka::{
-    Admin, KafkaError, KafkaSettings, TopicLook, Watermark, see_group, shown_certificates,
+    Admin, KafkaError, KafkaSettings, TopicLook, Watermark, newest_message_ms, see_group,
     why_unreachable,
 };
+use tidegauge_model::{Clock as _, SystemClock};
 use tokio::time::{Instant, timeout};
 
 /// A message of the agent's is smaller than this, unless it has to be larger: librdkafka's bound.
 const USUAL_MESSAGE_BYTES: u64 = 1_000_000;
-/// A sink may be away for a weekend.
-const SHORT_RETENTION: Duration = Duration::from_secs(3 * 86_400);
+/// A week, Kafka's own default.
+const WEEK_MS: u128 = 7 * 86_400_000;
+/// Longest that the newest message is waited for.
+const NEWEST_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the brokers know of the topic, for those who compare it with the database.
 #[cfg_attr(
@@ -28,6 +31,7 @@ pub(super) struct Log {
 pub(super) async fn check(
     kafka: Option<&KafkaSettings>,
     settings: &Settings,
+    outage: Duration,
 ) -> (Findings, Option<Log>) {
     let mut findings = Findings::default();
     let Some(kafka) = kafka else {
@@ -41,7 +45,7 @@ pub(super) async fn check(
         return (findings, None);
     }
     let topic = settings.text("kafka.topic").unwrap_or_default();
-    let log = match at_topic(kafka, topic, &mut findings).await {
+    let log = match at_topic(kafka, topic, outage, &mut findings).await {
         Ok(log) => log,
         Err(error) => {
             findings.failed("topic", super::told(&error));
@@ -101,7 +105,9 @@ async fn reachable(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
 /// Whether brokers take us; with TLS also which certificates they show.
 async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
     if kafka.tls.is_some() {
-        certificates(&kafka.brokers, findings).await;
+        for broker in &kafka.brokers {
+            certificates::of_broker(broker, findings).await;
+        }
     }
     let settings = kafka.clone();
     let why = tokio::task::spawn_blocking(move || why_unreachable(&settings, DEADLINE)).await;
@@ -123,29 +129,10 @@ async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
     false
 }
 
-async fn certificates(brokers: &[String], findings: &mut Findings) {
-    const CHECK: &str = "certificates";
-    for broker in brokers {
-        match shown_certificates(broker, DEADLINE).await {
-            Ok(shown) => {
-                let lines = shown.iter().map(|one| {
-                    format!(
-                        "{}, signed by {}, until {}",
-                        one.subject, one.issuer, one.not_after
-                    )
-                });
-                let lines: Vec<_> = lines.collect();
-                findings.ok(CHECK, format!("{broker} shows\n{}", lines.join("\n")));
-            }
-            // What is wrong is said under `security`, by the client that counts.
-            Err(error) => findings.warning(CHECK, format!("{broker}: {error}")),
-        }
-    }
-}
-
 async fn at_topic(
     kafka: &KafkaSettings,
     topic: &str,
+    outage: Duration,
     findings: &mut Findings,
 ) -> Result<Option<Log>, KafkaError> {
     let admin = Admin::new(kafka)?;
@@ -170,7 +157,7 @@ async fn at_topic(
         findings.ok("topic", said);
     }
     rights(topic, &look, findings);
-    topic_settings(topic, &look, findings);
+    topic_settings(topic, &look, outage, findings);
     let watermarks = match admin.watermarks(topic, DEADLINE).await {
         Ok(watermarks) => watermarks,
         Err(error) => {
@@ -178,10 +165,47 @@ async fn at_topic(
             return Ok(None);
         }
     };
+    if look.rights.is_empty() || look.rights.contains(&"READ") {
+        newest(kafka, topic, &watermarks, findings).await;
+    }
     Ok(Some(Log {
         topic_id: look.id,
         watermarks,
     }))
+}
+
+/// Brokers do not tell their time. What the newest message tells is as good: who wrote it (or the broker, by
+/// the topic's `message.timestamp.type`) cannot have done so later than now.
+async fn newest(
+    kafka: &KafkaSettings,
+    topic: &str,
+    watermarks: &[Watermark],
+    findings: &mut Findings,
+) {
+    let (settings, name, marks) = (kafka.clone(), topic.to_owned(), watermarks.to_vec());
+    let read = tokio::task::spawn_blocking(move || {
+        newest_message_ms(&settings, &name, &marks, NEWEST_WITHIN)
+    });
+    if let Ok(Ok(Some(written_ms))) = read.await {
+        age(SystemClock.now_us() / 1_000 - written_ms, findings);
+    }
+}
+
+/// Says how old the newest message is; one that is younger than now has a wrong clock behind it.
+fn age(age_ms: i64, findings: &mut Findings) {
+    const CHECK: &str = "newest message";
+    let apart = Duration::from_millis(age_ms.unsigned_abs());
+    if age_ms < 0 && apart > CLOCKS_APART {
+        findings.warning(
+            CHECK,
+            format!("it was written {} in the future: the clock of who wrote it is ahead, or this host's is behind. Run NTP on both; samples that are more than limits.ahead before the sink's clock are refused", value::duration_text(apart)),
+        );
+    } else {
+        findings.ok(
+            CHECK,
+            format!("it was written {} ago", value::duration_text(apart)),
+        );
+    }
 }
 
 fn rights(topic: &str, look: &TopicLook, findings: &mut Findings) {
@@ -205,7 +229,7 @@ fn rights(topic: &str, look: &TopicLook, findings: &mut Findings) {
     }
 }
 
-fn topic_settings(topic: &str, look: &TopicLook, findings: &mut Findings) {
+fn topic_settings(topic: &str, look: &TopicLook, outage: Duration, findings: &mut Findings) {
     const CHECK: &str = "topic settings";
     if look.config.is_empty() {
         return findings.ok(
@@ -232,13 +256,21 @@ fn topic_settings(topic: &str, look: &TopicLook, findings: &mut Findings) {
             format!("min.insync.replicas = {insync}, and {} are in sync: nothing is acknowledged, agents keep their samples; bring brokers back, or {}", look.in_sync, alter("min.insync.replicas", &look.in_sync.to_string())),
         );
     }
+    if insync == 1 && look.replicas > 1 {
+        findings.warning(
+            CHECK,
+            format!("min.insync.replicas = 1 of {} copies: a message is acknowledged that is on one disk only, and goes with it; {}", look.replicas, alter("min.insync.replicas", "2")),
+        );
+    }
     let kept = number("retention.ms")
         .and_then(|ms| u64::try_from(ms).ok())
         .map(Duration::from_millis);
-    if let Some(kept) = kept.filter(|kept| *kept < SHORT_RETENTION) {
+    if let Some(kept) = kept.filter(|kept| *kept < outage) {
+        let (kept, outage_text) = (value::duration_text(kept), value::duration_text(outage));
+        let wanted = alter("retention.ms", &outage.as_millis().max(WEEK_MS).to_string());
         findings.warning(
             CHECK,
-            format!("retention.ms: messages are kept for {}; what sinks have not read by then is lost. For a week: {}", value::duration_text(kept), alter("retention.ms", "604800000")),
+            format!("retention.ms: messages are kept for {kept}, and sinks or their database may be away for {outage_text} (--outage); what they have not read by then is lost: {wanted}"),
         );
     }
     if let Some(bytes) = number("retention.bytes").filter(|bytes| *bytes >= 0) {
@@ -279,5 +311,53 @@ async fn group(kafka: &KafkaSettings, group: Option<&str>, topic: &str, findings
         ),
         Ok(Err(error)) => findings.warning(CHECK, super::told(&error)),
         Err(error) => findings.warning(CHECK, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(look: &TopicLook, config: &[(&str, &str)]) -> Findings {
+        let mut look = look.clone();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        look.config = config.iter().map(owned).collect();
+        let mut findings = Findings::default();
+        topic_settings("t", &look, Duration::from_secs(3 * 86_400), &mut findings);
+        findings
+    }
+
+    /// What one broker cannot show.
+    #[test]
+    fn an_acknowledgement_by_one_of_several_copies_is_warned_of() {
+        let look = TopicLook {
+            replicas: 3,
+            in_sync: 3,
+            brokers: 3,
+            ..TopicLook::default()
+        };
+        let alone = settings(&look, &[("min.insync.replicas", "1")]);
+        let expected = "min.insync.replicas = 1 of 3 copies: a message is acknowledged that is on one disk only, and goes with it; kafka-configs --alter --topic t --add-config min.insync.replicas=2";
+        assert_eq!(alone.0[0].detail, expected);
+        let two = settings(&look, &[("min.insync.replicas", "2")]);
+        assert_eq!(two.0[0].verdict, super::super::Verdict::Ok, "{two:?}");
+    }
+
+    #[test]
+    fn a_message_from_the_future_has_a_wrong_clock_behind_it() {
+        let said = |age_ms| {
+            let mut findings = Findings::default();
+            age(age_ms, &mut findings);
+            findings.0.remove(0)
+        };
+        assert_eq!(said(61_000).detail, "it was written 61s ago");
+        assert_eq!(said(-1_000).verdict, super::super::Verdict::Ok);
+        let ahead = said(-3_600_000);
+        assert_eq!(ahead.verdict, super::super::Verdict::Warning);
+        assert!(
+            ahead.detail.starts_with("it was written 60m in the future"),
+            "{}",
+            ahead.detail
+        );
     }
 }

@@ -2,17 +2,15 @@
 //! sinks have read; what it counts as not stored.
 
 use super::kafka::Log;
-use super::{DEADLINE, Findings};
-use crate::settings::{Settings, value};
+use super::{CLOCKS_APART, DEADLINE, Findings, certificates};
+use crate::settings::{Settings, UsageError, value};
 use std::time::Duration;
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_store::{
-    PartitionProgress, SourceId, StoreCondition, StoreError, StoreUrl, open_reader,
+    PartitionProgress, Protection, SourceId, StoreCondition, StoreError, StoreUrl, open_reader,
+    protection,
 };
 use tokio::time::timeout;
-
-/// Clocks that differ by more are worth a look.
-const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 /// The findings, and how far each partition was read.
 pub(super) async fn check(
@@ -27,10 +25,14 @@ pub(super) async fn check(
         findings.ok("store", "none is set, and `up` has not run here");
         return (findings, None);
     }
+    protected(settings, url, &mut findings).await;
     let progress = match timeout(DEADLINE * 2, look(settings, url, &mut findings)).await {
         Ok(Ok(progress)) => Some(progress),
         Ok(Err(error)) => {
-            findings.failed("store", format!("{url}: {}", super::told(&error)));
+            findings.failed(
+                "store",
+                format!("{url}: {}", explained(url, &super::told(&error))),
+            );
             None
         }
         Err(_) => {
@@ -42,6 +44,142 @@ pub(super) async fn check(
         }
     };
     (findings, progress)
+}
+
+/// Parts of what the databases' clients say of connections, and what to do; where parameters of the URL have other
+/// names, those of PostgreSQL and of MySQL.
+const MEANINGS: &[(&str, [&str; 2])] = &[
+    (
+        "UnknownIssuer",
+        [
+            "its authority is not in the file of sslrootcert (without it: among the system's); name the file that the database's administrator gives",
+            "its authority is not in the file of ssl-ca (without it: among the system's); name the file that the database's administrator gives",
+        ],
+    ),
+    (
+        "not valid for name",
+        ["name the database in store.url as its certificate does"; 2],
+    ),
+    (
+        "NotValidForName",
+        ["name the database in store.url as its certificate does"; 2],
+    ),
+    (
+        "invalid dns name",
+        ["no certificate can have such a name: name the database in store.url as its certificate does";
+            2],
+    ),
+    (
+        "certificate expired",
+        ["have a new certificate made for the database"; 2],
+    ),
+    (
+        "does not support TLS",
+        ["turn TLS on at the server; in a network that you trust sslmode=disable goes without"; 2],
+    ),
+    (
+        "password missing",
+        ["the server asks for a password: say store.password_file"; 2],
+    ),
+    (
+        "Connection refused",
+        ["nothing listens there: is the database up, and are host and port of store.url right?"; 2],
+    ),
+    (
+        "failed to lookup address",
+        ["look at the host in store.url and at this host's DNS"; 2],
+    ),
+    ("no answer within", ["is there a firewall in between?"; 2]),
+    (
+        "Access denied",
+        [
+            "",
+            "or the user must come over TLS (ssl-mode), or from another host",
+        ],
+    ),
+];
+
+/// What a client said, with what to do about it where it does not say so itself.
+fn explained(url: &StoreUrl, said: &str) -> String {
+    let is_mysql = usize::from(url.expose().starts_with("mysql"));
+    let meaning = MEANINGS.iter().find(|(part, _)| said.contains(part));
+    match meaning.map(|(_, of_kind)| of_kind[is_mysql]) {
+        Some(what) if !what.is_empty() => format!("{said}; {what}"),
+        _ => said.to_owned(),
+    }
+}
+
+/// Refuses a URL that shows by itself that it cannot be used, as every command does.
+///
+/// # Errors
+/// Why.
+pub(super) fn check_url(settings: &Settings, url: &StoreUrl) -> Result<(), UsageError> {
+    let checked = protection(url, &crate::commands::sink::options(settings));
+    checked.map(drop).map_err(|error| {
+        UsageError::one(format!(
+            "{}: store.url: {}",
+            settings.place("store.url"),
+            super::told(&error)
+        ))
+    })
+}
+
+/// Rights by what they are on: `INSERT and UPDATE on host, series`.
+fn by_right(missing: &[String]) -> String {
+    let mut of_table: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (right, table) in missing.iter().filter_map(|text| text.split_once(" on ")) {
+        match of_table.iter_mut().find(|(known, _)| *known == table) {
+            Some((_, rights)) => rights.push(right),
+            None => of_table.push((table, vec![right])),
+        }
+    }
+    let mut of_rights: Vec<(String, Vec<&str>)> = Vec::new();
+    for (table, rights) in of_table {
+        let rights = rights.join(" and ");
+        match of_rights.iter_mut().find(|(known, _)| *known == rights) {
+            Some((_, tables)) => tables.push(table),
+            None => of_rights.push((rights, vec![table])),
+        }
+    }
+    let texts = of_rights
+        .iter()
+        .map(|(rights, tables)| format!("{rights} on {}", tables.join(", ")));
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+/// How the connection is protected, and the certificates of its servers.
+async fn protected(settings: &Settings, url: &StoreUrl, findings: &mut Findings) {
+    const CHECK: &str = "database certificates";
+    let verify = match url.expose().starts_with("mysql") {
+        true => "ssl-mode=verify_identity",
+        false => "sslmode=verify-full",
+    };
+    let servers = match protection(url, &crate::commands::sink::options(settings)) {
+        // A URL that is wrong is told when it is opened.
+        Err(_) | Ok(Protection::Local) => return,
+        Ok(Protection::Plaintext) => {
+            return findings.warning(
+                CHECK,
+                format!("the connection is not encrypted, as the URL says: password and samples can be read on the way; say {verify}"),
+            );
+        }
+        Ok(Protection::Unverified(servers)) => {
+            findings.warning(
+                CHECK,
+                format!("certificate and name are not verified, as the URL says: anybody on the way may pass for the database; say {verify}"),
+            );
+            servers
+        }
+        Ok(Protection::Verified(servers)) => servers,
+    };
+    for server in servers {
+        let whose = format!("{}:{}", server.host, server.port);
+        let shown = match server.connect(DEADLINE).await {
+            Ok(stream) => certificates::handshake(stream, &server.name).await,
+            Err(error) => Err(super::told(&error)),
+        };
+        certificates::told(CHECK, &whose, shown, findings);
+    }
 }
 
 async fn look(
@@ -89,14 +227,16 @@ async fn look(
         0 => findings.ok("dead letters", "none"),
         count => findings.warning(
             "dead letters",
-            format!("{count}: `tidegauge dead-letters list` shows them with their reasons"),
+            format!("{count} could not be stored: `tidegauge dead-letters list` shows them with their reasons"),
         ),
     }
     match reader.losses().await?.len() {
         0 => findings.ok("losses", "nothing was lost, and the ledger has no gap"),
         count => findings.warning(
             "losses",
-            format!("{count} kinds: `tidegauge store ledger` says what, from where and why"),
+            format!(
+                "the ledger counts {count}, by host and reason: `tidegauge store ledger` shows what, from where and why"
+            ),
         ),
     }
     reader.progress().await
@@ -162,7 +302,7 @@ fn rights(condition: &StoreCondition, settings: &Settings, findings: &mut Findin
             CHECK,
             format!(
                 "this role may read and not write, as a dashboard's; a sink lacks {}",
-                missing.join(", ")
+                by_right(missing)
             ),
         );
     }
@@ -208,7 +348,7 @@ pub(super) fn lag(log: &Log, progress: &[PartitionProgress], findings: &mut Find
         if read.next_offset < mark.low {
             findings.failed(
                 CHECK,
-                format!("partition {}: {} messages were removed before a sink read them; sink.on_lost_messages says what it does", mark.partition, mark.low - read.next_offset),
+                format!("partition {}: {} messages were removed before a sink read them; retention (retention.ms, retention.bytes) was shorter than the sink was away. sink.on_lost_messages says what the sink does", mark.partition, mark.low - read.next_offset),
             );
         }
     }
@@ -220,5 +360,46 @@ pub(super) fn lag(log: &Log, progress: &[PartitionProgress], findings: &mut Find
             format!("no sink has read this topic into this database: {waiting} messages wait"),
         ),
         _ => findings.ok(CHECK, format!("{behind} messages wait to be stored")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn rights_that_many_tables_lack_are_told_once() {
+        let missing = [
+            "INSERT on a",
+            "UPDATE on a",
+            "SELECT on b",
+            "INSERT on c",
+            "UPDATE on c",
+        ];
+        let missing = missing.map(str::to_owned);
+        assert_eq!(by_right(&missing), "INSERT and UPDATE on a, c; SELECT on b");
+    }
+
+    #[test]
+    fn clocks_that_are_apart_are_told_with_which_is_ahead() {
+        let said = |clock_us| {
+            let condition = StoreCondition {
+                clock_us: Some(clock_us),
+                ..StoreCondition::default()
+            };
+            let mut findings = Findings::default();
+            clock(&condition, 100_000_000, &mut findings);
+            findings.0.remove(0)
+        };
+        let near = said(101_500_000);
+        assert_eq!(
+            (near.verdict, near.detail.as_str()),
+            (Verdict::Ok, "the database's is 1.5 s ahead of this host's")
+        );
+        let far = said(40_000_000);
+        assert_eq!(far.verdict, Verdict::Warning);
+        let expected = "the database's is 60.0 s behind this host's: run NTP on both. Samples that are more than limits.ahead before the sink's clock are refused";
+        assert_eq!(far.detail, expected);
     }
 }
