@@ -224,20 +224,8 @@ impl HttpProbe {
                 if let Some(proxy) = &self.proxy {
                     proxy.open(&mut stream, target, progress).await?;
                 }
-                let (config, server) = tls.of(visit)?;
-                let shaken = handshake(config, server, stream, progress).await;
-                page.certificate = tls.news(&shaken, progress, clock);
-                let stream = shaken?;
-                match self.versions.agreed(&stream)? {
-                    // On the heap, so that checks without it are no larger.
-                    true => {
-                        Box::pin(self.request_http2(stream, visit, page, progress, clock)).await?
-                    }
-                    false => {
-                        self.request(stream, visit, false, page, progress, clock)
-                            .await?
-                    }
-                }
+                // On the heap, so that checks without TLS are no larger for it.
+                Box::pin(self.visit_secure(tls, stream, visit, page, progress, clock)).await?
             }
             _ if self.versions == Versions::Two => {
                 if self.proxy.is_some() {
@@ -255,6 +243,29 @@ impl HttpProbe {
             onward.inside = inside;
         }
         Ok(onward)
+    }
+
+    /// The same where TLS is spoken, over an open connection.
+    async fn visit_secure(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        visit: &Visit<'_>,
+        page: &mut Page,
+        progress: &mut Progress,
+        clock: &dyn Clock,
+    ) -> Result<Option<Onward>, Failure> {
+        let (config, server) = tls.of(visit)?;
+        let shaken = handshake(config, server, stream, progress).await;
+        page.certificate = tls.news(&shaken, progress, clock);
+        let stream = shaken?;
+        match self.versions.agreed(&stream)? {
+            true => Box::pin(self.request_http2(stream, visit, page, progress, clock)).await,
+            false => {
+                self.request(stream, visit, false, page, progress, clock)
+                    .await
+            }
+        }
     }
 
     async fn connect(

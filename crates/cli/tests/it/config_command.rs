@@ -134,6 +134,32 @@ fn show_tells_values_and_where_they_come_from_without_secrets() {
 }
 
 #[test]
+fn services_are_checked_without_a_look_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.toml");
+    let targets = folder.path().join("targets");
+    let write = |service: &str| {
+        let listed = "tcp+srv://_x._tcp.example.org\n";
+        fs::write(&targets, format!("{listed}https+srv://{service}/\n")).unwrap();
+        let config = "[agent]\nsrv_interval = \"1m\"\ntargets = \"TARGETS\"\n\
+                      [[agent.checks]]\nurl = \"https+srv://_https._tcp.example.org/health\"\nname = \"shop\"\n";
+        fs::write(&file, config.replace("TARGETS", text(&targets))).unwrap();
+        config_check(&file)
+    };
+    assert_eq!(write("_https._tcp.example.org").0, Some(0));
+    let (status, problems) = write("_https._tcp.example.org:443");
+    assert_eq!(status, Some(2));
+    let expected =
+        "/targets:2: checking the setting url: with +srv the port is that of the SRV records";
+    assert!(problems.contains(expected), "{problems}");
+}
+
+fn config_check(file: &Path) -> (Option<i32>, String) {
+    let (status, _, problems) = config(&["check"], file);
+    (status, problems)
+}
+
+#[test]
 fn schema_and_example_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.toml");
