@@ -363,6 +363,9 @@ mod tests {
             let line = 9 + more;
             assert_eq!(found[3].place("url").to_string(), format!("t.yaml:{line}"));
         }
+        let tagged = parse("t.yml", "- url: http://a/\n  name: !!str 7\n", Some("yml")).unwrap();
+        assert_eq!(tagged[0].text("name"), Some("7"));
+        assert!(parse("t.yml", "- url: !!binary AAAA\n", Some("yml")).is_err());
         assert_eq!(
             parse("t.yml", "# none yet\n", Some("yml")).unwrap().len(),
             0

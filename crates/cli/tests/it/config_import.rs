@@ -77,6 +77,13 @@ modules:
         - send: "EHLO prober\r"
         - expect: "^250 "
       tls_config: { server_name: mail.example.org, cert_file: /x }
+  database:
+    prober: tcp
+    tcp:
+      query_response:
+        - send: !!binary AAAACATSFi8=
+        - expect_bytes: S
+        - starttls: true
   names:
     prober: dns
     dns:
@@ -138,6 +145,7 @@ fn targets_become_checks_that_the_program_takes_as_they_are() {
          - targets: [https://shop.example.org/]\n  labels: { module: plain }\n\
          - targets: ['mail.example.org:25']\n  labels: { module: mail }\n\
          - targets: [192.0.2.53, 'ftp://x', '192.0.2.53']\n  labels: { module: names }\n\
+         - targets: ['db.example.org:5432']\n  labels: { module: database }\n\
          - targets: ['2001:db8::1']\n  labels: { module: reach }\n\
          - targets: ['shop.example.org:443']\n  labels: { module: health }\n\
          - targets: [/run/x.sock]\n  labels: { module: socket }\n",
@@ -165,6 +173,7 @@ fn targets_become_checks_that_the_program_takes_as_they_are() {
         "name = \"https://shop.example.org/ plain\"\nexpect_status = [\"2xx\"]\n",
         "address_family = \"ipv6\"\n",
         "url = \"tcp://mail.example.org:25\"\nstarttls = \"smtp\"\ndialogue = [\"send EHLO prober\\\\r\\\\n\",\"expect (?mR)^250 \"]\nserver_name = \"mail.example.org\"\n",
+        "url = \"tcp://db.example.org:5432\"\nstarttls = \"postgres\"\naddress_family = \"prefer_ipv6\"\n",
         "url = \"dns://192.0.2.53/example.org?type=SOA\"\ntransport = \"tls\"\nanswers_regexp = \"ns1\"\n",
         "url = \"icmp://[2001:db8::1]\"\npackets = 1\nsource_address = \"::1\"\naddress_family = \"prefer_ipv6\"\n",
         "url = \"grpcs://shop.example.org:443/shop\"\n",
@@ -196,7 +205,10 @@ fn targets_become_checks_that_the_program_takes_as_they_are() {
     ] {
         assert!(notes.contains(expected), "{expected}\nis not in\n{notes}");
     }
-    assert!(!notes.contains("s3cret"), "{notes}");
+    assert!(
+        !notes.contains("s3cret") && !notes.contains("module database"),
+        "{notes}"
+    );
     let comments = toml.lines().filter(|line| line.starts_with('#'));
     assert!(comments.clone().count() > 20);
     assert!(
@@ -244,11 +256,18 @@ fn a_module_without_targets_is_a_template() {
     let wanted: Vec<_> = tables.filter(|line| !line.contains("_file = ")).collect();
     assert_eq!(
         wanted.iter().filter(|line| line.starts_with("[[")).count(),
-        6,
+        7,
         "{toml}"
     );
     let wanted = wanted.join("\n");
-    let named = wanted.replacen("https://example.org/", "https://other.example.org/", 1);
+    // Each gets a URL of its own.
+    let named = ["https://", "tcp://"].iter().fold(wanted, |text, scheme| {
+        text.replacen(
+            &format!("{scheme}example.org"),
+            &format!("{scheme}other.example.org"),
+            1,
+        )
+    });
     is_sound(&named, folder.path(), false).unwrap_or_else(|problem| panic!("{problem}\n{named}"));
     let one = said(&import(&file, &["--module", "reach"]).stdout);
     assert!(

@@ -1,6 +1,7 @@
 //! Texts, lists and objects with their lines, from JSON and from YAML: what a file of targets is made of.
 
 use super::super::file::Reader;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -25,6 +26,8 @@ pub(crate) enum Value {
     Text(String),
     /// A number, true or false, as it was written.
     Bare(String),
+    /// Bytes that are written as base64, of YAML alone.
+    Bytes(Vec<u8>),
     List(Vec<Node>),
     Object(BTreeMap<String, Node>),
 }
@@ -118,7 +121,17 @@ impl<'a> Yaml<'a> {
             | Event::SequenceStart(1.., _)
             | Event::MappingStart(1.., _)
             | Event::Alias(_) => return refused("anchors and aliases are not taken here"),
-            Event::Scalar(text, style, ..) => scalar(text, style),
+            Event::Scalar(text, style, _, tag) => {
+                let tag = tag.filter(|tag| tag.is_yaml_core_schema());
+                match tag.as_ref().map(|tag| tag.suffix.as_str()) {
+                    Some("str") => Value::Text(text.into_owned()),
+                    Some("binary") => match bytes(&text) {
+                        Some(bytes) => Value::Bytes(bytes),
+                        None => return refused("these bytes are no base64"),
+                    },
+                    _ => scalar(text, style),
+                }
+            }
             Event::SequenceStart(..) => {
                 let mut items = Vec::new();
                 loop {
@@ -152,6 +165,12 @@ impl<'a> Yaml<'a> {
             object.insert(key, node);
         }
     }
+}
+
+/// The bytes of a `!!binary`; blanks and ends of lines in it say nothing.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.split_whitespace().collect();
+    BASE64_STANDARD.decode(text).ok()
 }
 
 /// What a scalar is by the core schema of YAML 1.2 (section 10.3.2).

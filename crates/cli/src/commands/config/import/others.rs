@@ -18,8 +18,8 @@ pub(super) fn tcp(part: &mut Part<'_>, keys: &mut Keys) -> Probe {
 /// The steps of a dialogue. Where TLS begins in it, what came before is the protocol's own way to ask for
 /// it, which `starttls` stands for.
 fn dialogue(part: &mut Part<'_>, keys: &mut Keys) {
-    let mut steps: Vec<String> = Vec::new();
-    let mut sent = String::new();
+    let (mut steps, mut done) = (Vec::new(), Vec::new());
+    let mut asked = None;
     for mut one in part.parts("query_response") {
         if let Some(pattern) = one.text("expect") {
             // There a pattern is held against one line after the other, without its end.
@@ -29,7 +29,12 @@ fn dialogue(part: &mut Part<'_>, keys: &mut Keys) {
             };
             steps.push(format!("expect {by_lines}{pattern}"));
         }
-        if let Some(text) = one.text("send") {
+        if let Some(bytes) = one.bytes("send") {
+            if bytes == POSTGRES_ASKS {
+                asked = Some("postgres");
+            }
+            one.note("send", "left out: a text is sent, and these are bytes");
+        } else if let Some(text) = one.text("send") {
             if text.contains("${") {
                 one.note(
                     "send",
@@ -37,16 +42,17 @@ fn dialogue(part: &mut Part<'_>, keys: &mut Keys) {
                 );
             }
             steps.push(format!("send {}\\n", escaped(text)));
-            sent.push_str(text);
-            sent.push('\n');
+            asked = starttls(text).or(asked);
         }
         one.without_counterpart("expect_bytes", "", "left out: write it as an `expect`");
         one.without_counterpart("labels", "", "left out: what is said is no label here");
         if one.flag("starttls", false) {
-            match starttls(&sent) {
+            match asked {
                 Some(word) => {
                     keys.set("starttls", word);
                     steps.clear();
+                    // What there was to say of them.
+                    done.clear();
                 }
                 None => one.note(
                     "starttls",
@@ -54,12 +60,16 @@ fn dialogue(part: &mut Part<'_>, keys: &mut Keys) {
                 ),
             }
         }
-        part.take_back(one);
+        done.push(one);
     }
+    done.into_iter().for_each(|one| part.take_back(one));
     if !steps.is_empty() {
         keys.set("dialogue", steps);
     }
 }
+
+/// How a client of PostgreSQL asks for TLS: the message SSLRequest.
+const POSTGRES_ASKS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 
 /// The protocol in which TLS is asked for by these lines.
 fn starttls(sent: &str) -> Option<&'static str> {

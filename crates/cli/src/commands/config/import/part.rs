@@ -76,6 +76,14 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Bytes, where they are written as such; else it is a text.
+    pub(super) fn bytes(&mut self, key: &'static str) -> Option<&'a [u8]> {
+        match &self.get(key)?.value {
+            NodeValue::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// A truth value.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         match self.get(key).map(|node| &node.value) {
@@ -189,6 +197,7 @@ impl<'a> Part<'a> {
             NodeValue::Object(object) => object.is_empty(),
             NodeValue::Text(text) => text.is_empty() || text == unless,
             NodeValue::Bare(text) => text == unless,
+            NodeValue::Bytes(_) => false,
             NodeValue::Null => true,
         };
         if !is_empty {
