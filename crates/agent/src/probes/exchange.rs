@@ -393,12 +393,13 @@ fn tls_failure(error: &io::Error, progress: &mut Progress) -> Failure {
     match problem.and_then(Untrusted::of) {
         None => {
             progress.not_after = not_after.and_then(|seconds| i64::try_from(seconds).ok());
-            Failure::new(reason, error)
+            let text = problem.map_or_else(|| error.to_string(), tls::problem_text);
+            Failure::new(reason, text)
         }
         Some(untrusted) => {
             progress.chain(&untrusted.chain);
             progress.untrusted = untrusted.chain.first().cloned();
-            Failure::new(reason, &untrusted.problem)
+            Failure::new(reason, tls::problem_text(&untrusted.problem))
         }
     }
 }

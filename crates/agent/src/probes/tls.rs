@@ -9,7 +9,8 @@ use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, OtherError, RootCertStore,
+    WantsVerifier,
 };
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -253,6 +254,23 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, AgentError> {
         .map_err(|source| AgentError::Tls { source })
 }
 
+/// What is wrong with a certificate or a handshake, for a person.
+pub(super) fn problem_text(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(problem))) => {
+            let problem = match problem.to_string() {
+                // What `openssl req -x509` makes unless it is told otherwise.
+                text if text == "CaUsedAsEndEntity" => {
+                    "it is that of an authority (CA:TRUE), which no server may show".to_owned()
+                }
+                text => text,
+            };
+            format!("invalid peer certificate: {problem}")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Which reason stands for a handshake that failed, and when the certificate expired if it did
 /// (seconds since 1970).
 pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u64>) {
@@ -282,6 +300,20 @@ pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_of_an_authority_is_told_as_such() {
+        let other = |text: &str| {
+            let problem = OtherError(Arc::new(std::io::Error::other(text.to_owned())));
+            problem_text(&rustls::Error::InvalidCertificate(CertificateError::Other(
+                problem,
+            )))
+        };
+        assert!(other("CaUsedAsEndEntity").contains("CA:TRUE"));
+        assert_eq!(other("BadDer"), "invalid peer certificate: BadDer");
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert_eq!(problem_text(&expired), expired.to_string());
+    }
 
     #[test]
     fn settings_are_shared_while_they_are_used_and_files_are_as_they_were() {

@@ -1,5 +1,6 @@
 //! Fetching a page as a check does, for listeners that read pages. What is in a page is not known here.
 
+use super::super::settings::setting;
 use super::super::{AgentError, CheckSettings, Finding, ProbeContext};
 use super::{HttpProbe, Page};
 use hyper::header::{self, HeaderValue};
@@ -24,6 +25,10 @@ impl Fetcher {
         context: &ProbeContext,
         accept: &'static str,
     ) -> Result<Self, AgentError> {
+        if settings.service().is_some() {
+            let problem = "the targets of services are checked, their pages are not fetched";
+            return Err(setting("url", problem));
+        }
         let mut probe = HttpProbe {
             keeps_body: true,
             ..HttpProbe::new(settings, context)?
