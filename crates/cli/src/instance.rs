@@ -1,6 +1,9 @@
-//! The program that runs with a state folder: who it is, and what became of the last time that it was told to
-//! read its settings again. The file is locked for as long as the program runs, however it ends.
+//! The programs that run with a state folder, one of each part: who they are, and what became of the last time
+//! that they were told to read their settings again. The file is locked for as long as the program runs, however
+//! it ends.
 
+#[cfg(feature = "stores")]
+use crate::{settings::Settings, state_dir};
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,8 +11,46 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-const INSTANCE: &str = "instance";
-const OUTCOME: &str = "reload";
+/// What runs with a state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// `agent` or `up`, whose folder it is.
+    Agent,
+    /// `sink`, one of those that were begun with the folder.
+    Sink,
+    /// `dashboard`.
+    Dashboard,
+}
+
+impl Part {
+    /// All of them.
+    pub(crate) const ALL: &[Self] = &[Self::Agent, Self::Sink, Self::Dashboard];
+
+    /// Its name in commands.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Sink => "sink",
+            Self::Dashboard => "dashboard",
+        }
+    }
+
+    const fn instance(self) -> &'static str {
+        match self {
+            Self::Agent => "instance",
+            Self::Sink => "instance-sink",
+            Self::Dashboard => "instance-dashboard",
+        }
+    }
+
+    const fn outcome(self) -> &'static str {
+        match self {
+            Self::Agent => "reload",
+            Self::Sink => "reload-sink",
+            Self::Dashboard => "reload-dashboard",
+        }
+    }
+}
 
 /// What became of reading the settings again.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,7 +66,8 @@ pub(crate) struct Outcome {
 /// This program, as the one that runs with a state folder.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    folder: PathBuf,
+    /// Where it says what became of new settings.
+    outcome: PathBuf,
     _locked: File,
     told: u64,
 }
@@ -35,8 +77,8 @@ impl Instance {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn begin(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let path = folder.join(INSTANCE);
+    pub(crate) fn begin(folder: &Path, part: Part) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(part.instance());
         let mut options = OpenOptions::new();
         let opened = options.create(true).truncate(false).write(true).open(&path);
         let write = |mut file: File| {
@@ -54,12 +96,28 @@ impl Instance {
             return Ok(None);
         };
         // It is that of a program that has ended.
-        fs::remove_file(folder.join(OUTCOME)).ok();
+        let outcome = folder.join(part.outcome());
+        fs::remove_file(&outcome).ok();
         Ok(Some(Self {
-            folder: folder.to_owned(),
+            outcome,
             _locked: locked,
             told: 0,
         }))
+    }
+
+    /// The same for a part that needs no state folder, only to be reached by `tidegauge reload`: it goes without
+    /// where the folder is not there and was not asked for, or cannot be written.
+    #[cfg(feature = "stores")]
+    pub(crate) fn begin_if_possible(settings: &Settings, part: Part) -> Option<Self> {
+        let folder = state_dir::path(settings).ok()?;
+        let is_asked_for = settings.path("general.state_dir").is_some();
+        if is_asked_for {
+            state_dir::prepare(settings).ok();
+        }
+        let begun = folder.is_dir().then(|| Self::begin(&folder, part))?;
+        begun
+            .inspect_err(|error| tracing::debug!("`tidegauge reload` cannot reach this: {error:#}"))
+            .ok()?
     }
 
     /// Says what became of reading the settings again.
@@ -70,10 +128,10 @@ impl Instance {
             is_refused,
             text,
         };
-        let path = self.folder.join(OUTCOME);
+        let path = &self.outcome;
         let new = path.with_extension("new");
         let text = serde_json::to_string(&outcome).unwrap_or_default();
-        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &path)) {
+        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, path)) {
             tracing::warn!(path = %path.display(), %error, "saying what became of the new settings");
         }
     }
@@ -82,17 +140,18 @@ impl Instance {
 /// The program that runs with a state folder, seen from another.
 #[derive(Debug)]
 pub(crate) struct Running {
-    folder: PathBuf,
+    part: Part,
+    outcome: PathBuf,
     id: Pid,
 }
 
 impl Running {
-    /// Who runs with the folder; `None` if nobody does.
+    /// Who runs as this part with the folder; `None` if nobody does.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub(crate) fn with(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let path = folder.join(INSTANCE);
+    pub(crate) fn with(folder: &Path, part: Part) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(part.instance());
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -108,8 +167,13 @@ impl Running {
             .with_context(|| format!("reading {}", path.display()))?;
         let id = text.trim().parse().ok().and_then(Pid::from_raw);
         let id = id.with_context(|| format!("{}: there is no process id in it", path.display()))?;
-        let folder = folder.to_owned();
-        Ok(Some(Self { folder, id }))
+        let outcome = folder.join(part.outcome());
+        Ok(Some(Self { part, outcome, id }))
+    }
+
+    /// What it is.
+    pub(crate) fn part(&self) -> Part {
+        self.part
     }
 
     /// Its process id.
@@ -128,7 +192,7 @@ impl Running {
 
     /// What it said last; `None` while it has said nothing.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        let text = fs::read_to_string(self.folder.join(OUTCOME)).ok()?;
+        let text = fs::read_to_string(&self.outcome).ok()?;
         serde_json::from_str(&text).ok()
     }
 }
@@ -141,10 +205,18 @@ mod tests {
     fn one_program_runs_with_a_folder_until_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        assert!(Running::with(folder).unwrap().is_none(), "none ever did");
-        let mut instance = Instance::begin(folder).unwrap().unwrap();
-        assert!(Instance::begin(folder).unwrap().is_none(), "one does");
-        let running = Running::with(folder).unwrap().unwrap();
+        assert!(
+            Running::with(folder, Part::Agent).unwrap().is_none(),
+            "none ever did"
+        );
+        let mut instance = Instance::begin(folder, Part::Agent).unwrap().unwrap();
+        assert!(
+            Instance::begin(folder, Part::Agent).unwrap().is_none(),
+            "one does"
+        );
+        let sink = Instance::begin(folder, Part::Sink).unwrap();
+        assert!(sink.is_some(), "another part runs beside it");
+        let running = Running::with(folder, Part::Agent).unwrap().unwrap();
         assert_eq!(running.id(), i32::try_from(std::process::id()).unwrap());
         assert_eq!(running.outcome(), None);
         instance.tell(true, "no".to_owned());
@@ -156,8 +228,11 @@ mod tests {
         };
         assert_eq!(running.outcome(), Some(expected));
         drop(instance);
-        assert!(Running::with(folder).unwrap().is_none(), "it has ended");
-        let instance = Instance::begin(folder).unwrap();
+        assert!(
+            Running::with(folder, Part::Agent).unwrap().is_none(),
+            "it has ended"
+        );
+        let instance = Instance::begin(folder, Part::Agent).unwrap();
         assert!(instance.is_some() && running.outcome().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines on stderr: text for people, JSON for machines, with priorities for systemd's journal.
+//! Log lines on stderr: text for people, JSON for machines; entries with fields for systemd's journal.
 
 mod journal;
 mod repeats;
@@ -30,6 +30,15 @@ pub(crate) fn begin(verbose: u8, levels: Option<&str>, json: bool) {
         .with_writer(std::io::stderr)
         .with_target(verbose > 0);
     let stream = std::env::var("JOURNAL_STREAM").ok();
+    // Who asks for JSON wants lines, wherever they go.
+    #[cfg(target_os = "linux")]
+    if !json && let Some(entries) = journal::Entries::of_environment(stream.as_deref()) {
+        return tracing_subscriber::registry()
+            .with(entries)
+            .with(Repeats::default())
+            .with(filter)
+            .init();
+    }
     let lines = match (json, journal::has_stderr(stream.as_deref())) {
         (true, false) => lines.json().boxed(),
         (true, true) => lines.json().map_event_format(Prioritised).boxed(),

@@ -1,7 +1,7 @@
 //! `tidegauge agent`: measure, check, spool, publish.
 
 use crate::health::{self, Health};
-use crate::instance::Instance;
+use crate::instance::{Instance, Part};
 use crate::serve::{self, Pages};
 use crate::settings::Settings;
 use crate::{progress, service, shutdown, state_dir};
@@ -71,8 +71,8 @@ async fn work(
     let router = health::router(recorder, reloads.last().noted(health(status.clone())));
     let serving = serve::metrics_and_health(router);
     let (pages, served) = Pages::start(settings, None, serving, end.clone())?;
-    let instance = Instance::begin(state_dir)?;
-    reloads.take_up(Some((handle, instance)), pages, cancel.clone());
+    let instance = Instance::begin(state_dir, Part::Agent)?;
+    reloads.take_up(Some(handle), instance, pages, cancel.clone());
     service::ready(cancel.clone());
     tracing::info!(host = %collect.host, agent = %collect.agent, topic = publish.topic, "agent is starting");
     tasks.push(tokio::spawn(progress::status_line(

@@ -1,5 +1,6 @@
 //! `tidegauge dashboard`: the page over a store.
 
+use crate::instance::{Instance, Part};
 use crate::serve::{self, Pages};
 use crate::settings::Settings;
 use crate::{service, shutdown};
@@ -26,7 +27,8 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
         let (pages, served) = Pages::start(settings, otherwise, serving, cancel.clone())?;
         let address = pages.url().unwrap_or_default();
         println!("Tidegauge is live at {address} over {url}");
-        reloads.take_up(None, pages, cancel.clone());
+        let instance = Instance::begin_if_possible(settings, Part::Dashboard);
+        reloads.take_up(None, instance, pages, cancel.clone());
         service::ready(cancel.clone());
         cancel.cancelled().await;
         served.wait().await;

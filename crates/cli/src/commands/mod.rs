@@ -131,7 +131,7 @@ const COMMANDS: &[Entry] = &[
     Entry {
         of: For::Reload,
         name: "reload",
-        about: "Have a running `agent` or `up` read its settings again, and print what changed; exit status 1 when they were refused, 2 when none runs",
+        about: "Have a running `agent`, `up`, `sink` or `dashboard` read its settings again, and print what changed; exit status 1 when they were refused, 2 when none runs",
         shape: reload::shape,
         run: reload::run,
     },

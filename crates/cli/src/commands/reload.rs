@@ -115,21 +115,21 @@ impl Waiting {
     }
 
     /// Takes up what changes, at SIGHUP and when the file of targets changes, in a task that ends with
-    /// `cancel`: the pages, and with an `agent` its checks and listeners, and tells `tidegauge reload`. If the terminal that the program
+    /// `cancel`: the pages, and with an `agent` its checks and listeners; the `instance` tells it to `tidegauge reload`. If the terminal that the program
     /// was started on goes away, which is SIGHUP too, `cancel` is cancelled.
     pub(super) fn take_up(
         self,
-        agent: Option<(ChangeHandle, Option<Instance>)>,
+        agent: Option<ChangeHandle>,
+        instance: Option<Instance>,
         pages: Pages,
         cancel: CancellationToken,
     ) {
-        let (agent, instance) = agent.unzip();
         let reloads = Reloads {
             started: Arc::clone(&self.settings),
             current: self.settings,
             agent,
             pages,
-            instance: instance.flatten(),
+            instance,
             last: self.last,
             on_terminal: std::io::stdin().is_terminal(),
         };

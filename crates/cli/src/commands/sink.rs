@@ -2,6 +2,7 @@
 
 use super::sink_view;
 use crate::health;
+use crate::instance::{Instance, Part};
 use crate::serve::{self, Pages};
 use crate::settings::{Settings, UsageError};
 use crate::{progress, service, shutdown};
@@ -61,7 +62,8 @@ async fn work(
         .noted(sink_view::health(status.clone(), patience));
     let serving = serve::metrics_and_health(health::router(recorder, health));
     let (pages, served) = Pages::start(settings, None, serving, end.clone())?;
-    reloads.take_up(None, pages, cancel.clone());
+    let instance = Instance::begin_if_possible(settings, Part::Sink);
+    reloads.take_up(None, instance, pages, cancel.clone());
     service::ready(cancel.clone());
     tracing::info!(topic = source.topic, group = source.group, store = %url, "sink is starting");
     let options = options(settings);

@@ -1,6 +1,6 @@
 //! `tidegauge up`: agent, sink and dashboard in one process, on SQLite; needs no configuration.
 
-use crate::instance::Instance;
+use crate::instance::{Instance, Part};
 use crate::serve::{self, Pages};
 use crate::settings::{Place, Settings};
 use crate::{progress, service, shutdown, state_dir};
@@ -66,8 +66,8 @@ async fn work(
     let serving = serve::dashboard(query, clock.clone());
     let (pages, served) = Pages::start(settings, Some(DEFAULT_LISTEN), serving, end.clone())?;
     announce(&pages.url().unwrap_or_default(), &database);
-    let instance = Instance::begin(state_dir)?;
-    reloads.take_up(Some((handle, instance)), pages, cancel.clone());
+    let instance = Instance::begin(state_dir, Part::Agent)?;
+    reloads.take_up(Some(handle), instance, pages, cancel.clone());
     service::ready(cancel.clone());
 
     let appended = Arc::new(Notify::new());

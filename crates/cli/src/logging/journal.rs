@@ -1,5 +1,11 @@
-//! Lines for systemd's journal: each begins with its priority (sd-daemon(3)), which the journal takes off and
-//! keeps as a field; the time is the journal's own.
+//! For systemd's journal: entries by its own protocol, and where it does not listen to them lines: each begins
+//! with its priority (sd-daemon(3)), which the journal takes off and keeps as a field; the time is the journal's own.
+
+#[cfg(target_os = "linux")]
+mod entries;
+
+#[cfg(target_os = "linux")]
+pub(super) use entries::Entries;
 
 use rustix::fs::fstat;
 use std::fmt;

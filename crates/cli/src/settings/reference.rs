@@ -32,7 +32,8 @@ Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a num
 or `GB`. Lists are separated by commas on the command line and in the environment, URLs by spaces; flags of lists may be
 repeated. `-v` says more and may be repeated; `--log-level info,tidegauge_sink=debug` says it for single modules. A warning or an
 error that says the very same thing again within a minute is counted, and the count is written when the minute is over. Where stderr is systemd's journal
-(`JOURNAL_STREAM`), lines have their priority and no time of their own: `journalctl -p warning -u tidegauge-agent`.
+(`JOURNAL_STREAM`), what would be lines are entries with their priority and their fields, as `TIDEGAUGE_HOST`: `journalctl -p warning -u tidegauge-agent`,
+`journalctl TIDEGAUGE_TOPIC=metrics --output=json`. With `log.format = \"json\"`, or where the journal takes no entries, they are lines with a priority.
 
 `tidegauge config check` says all that is wrong with a file at once, without a connection, and has exit status 2 then; `config show` prints
 what is in effect and where each value comes from, without secrets, as a table, JSON or TOML; `config schema` prints a JSON Schema
@@ -42,9 +43,10 @@ On SIGHUP `agent`, `up`, `sink` and `dashboard` read the file again. While they 
 WHILE_RUNNING (whole sections where no key is named). Of checks and listeners, those that differ begin anew and nothing else does; a listener hands
 on what it holds first, and keeps its socket where its address is the same. Other
 settings that differ are named in the log and wait for a restart. A file that cannot be used, or an address that is taken, changes nothing. Certificates, tokens and users of
-what is served are read again by themselves when their files were replaced ([more](security.md#our-own-listeners)). `tidegauge reload` tells the
-`agent` or `up` that runs with the state folder to read it, waits for the outcome and prints it: exit status 0, 1 when the file was refused,
-2 when none runs. For others say `systemctl reload`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
+what is served are read again by themselves when their files were replaced ([more](security.md#our-own-listeners)). `tidegauge reload` tells
+what runs with the state folder (`agent` or `up`, one `sink`, `dashboard`; `tidegauge reload sink` only that one) to read it, waits for the outcome and
+prints it: exit status 0, 1 when the file was refused, 2 when none runs. A sink or a dashboard is reached where the folder is there, or was
+said by `--state-dir`. For others say `systemctl reload`, or `kill -HUP` with the id. When the terminal that the program was started on is closed, it stops.
 ";
 
 fn page() -> String {

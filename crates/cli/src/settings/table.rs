@@ -68,6 +68,7 @@ const SERVES: &[For] = &[Up, Agent, Sink, Dashboard, Doctor];
 const STATE: &[For] = &[
     Up,
     Agent,
+    Sink,
     Reload,
     Doctor,
     Query,

@@ -357,7 +357,7 @@ fn the_command_reload_waits_for_the_outcome_and_prints_it() {
         fs::write(&config, text).unwrap();
     };
     let none = format!(
-        "tidegauge: no `agent` or `up` runs with the state folder {}",
+        "tidegauge: no `agent`, `up`, `sink` or `dashboard` runs with the state folder {}",
         text(&state)
     );
     let (code, said) = reload(&state);
@@ -387,4 +387,56 @@ fn the_command_reload_waits_for_the_outcome_and_prints_it() {
     );
     agent.terminate();
     assert_eq!(reload(&state).0, Some(2));
+}
+
+#[test]
+fn the_command_reload_reaches_sink_and_dashboard_with_the_same_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let config = folder.path().join("tidegauge.toml");
+    let store = format!("sqlite:{}", folder.path().join("store.db").display());
+    let closed = web_server::closed_port();
+    let write = |level: &str| {
+        let text = format!(
+            "[log]\nlevel = \"{level}\"\n[kafka]\nbrokers = \"{closed}\"\n[store]\nurl = \"{store}\"\n"
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("info");
+    let arguments = ["--config", text(&config), "--state-dir", text(&state)];
+    let migrated = command(&["store", "migrate", "--store", &store])
+        .output()
+        .unwrap();
+    assert!(migrated.status.success());
+    let sink = Program::start(&[&["sink"], &arguments[..]].concat());
+    sink.wait_for_output("sink is starting");
+    let dashboard =
+        Program::start(&[&["dashboard", "--listen", "127.0.0.1:0"], &arguments[..]].concat());
+    dashboard.wait_for_output("Tidegauge is live at");
+
+    write("debug");
+    let (code, said) = reload(&state);
+    assert_eq!(code, Some(0), "{said}");
+    let changed = "need a restart: log.level";
+    for part in ["sink: ", "dashboard: "] {
+        assert!(said.lines().any(|line| line.starts_with(part)), "{said}");
+    }
+    assert_eq!(said.matches(changed).count(), 2, "{said}");
+    let one = command(&["reload", "sink", "--state-dir", text(&state)])
+        .output()
+        .unwrap();
+    assert!(one.status.success(), "{one:?}");
+    let none = command(&["reload", "agent", "--state-dir", text(&state)])
+        .output()
+        .unwrap();
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+    fs::write(&config, "[kafka]\nbroker = 1\n").unwrap();
+    let (code, said) = reload(&state);
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["sink", "dashboard"] {
+        let refused = format!("tidegauge: {part}: refused, nothing has changed: ");
+        assert!(said.contains(&refused), "{said}");
+    }
+    sink.terminate();
+    dashboard.terminate();
 }

@@ -196,6 +196,12 @@ impl Rehearsal {
             self.number(writable)? > 0,
             "file systems are told as the service sees them"
         );
+        let entries =
+            machine.run("journalctl --no-pager --output=json TIDEGAUGE_TOPIC=rehearsal")?;
+        ensure!(
+            entries.contains("agent is starting"),
+            "entries of the journal have no fields: {entries}"
+        );
         let page = machine.run("journalctl --no-pager --unit=tidegauge-dashboard")?;
         ensure!(page.contains("Tidegauge is live at"), "{page}");
         Ok(())
