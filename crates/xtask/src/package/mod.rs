@@ -61,7 +61,8 @@ pub(crate) fn package(options: &ArgMatches) -> anyhow::Result<bool> {
     }
     let made = release.make()?;
     for file in &made {
-        println!("{}", file.display());
+        let bytes = fs::metadata(file).context("look at a package")?.len();
+        println!("{}: {:.1} MB", file.display(), bytes as f64 / 1e6);
     }
     if options.get_flag("test") {
         rehearsal::rehearse(&release)?;
