@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     reason = "the one place where the program's last word is printed"
 )]
 fn report(error: &anyhow::Error) -> ExitCode {
+    // There is nobody to tell, and nothing to say.
+    if error.is::<ReaderGone>() {
+        return ExitCode::FAILURE;
+    }
     let usage = error.chain().any(is_usage);
     let problems = error
         .chain()
@@ -52,6 +56,12 @@ fn report(error: &anyhow::Error) -> ExitCode {
         ExitCode::FAILURE
     }
 }
+
+/// Who reads what is printed has had enough, as `head` has. Unlike a pipe that breaks elsewhere it is no
+/// failure to tell.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads what is printed")]
+struct ReaderGone;
 
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
     let of_agent = error.downcast_ref::<AgentError>();

@@ -2,7 +2,9 @@
 //! one fails.
 
 use crate::settings::{Place, Settings, value};
+use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegauge_agent::AgentError;
@@ -246,7 +248,14 @@ impl Sum {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
+/// Prints a line of the answer. Who reads it may have had enough.
+fn say(line: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(crate::ReaderGone.into()),
+        written => written.context("printing the results"),
+    }
+}
+
 async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<bool> {
     let context = ProbeContext::new();
     let mut checks = Vec::new();
@@ -264,20 +273,20 @@ async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<b
             let result = check.run(&SystemClock).await;
             sum.add(&result);
             match (rounds.json, rounds.count) {
-                (true, _) => println!("{}", as_json(url, &result)),
+                (true, _) => say(&as_json(url, &result).to_string())?,
                 (false, 1) => {
                     let mut lines = vec![verdict(url, &result)];
                     lines.extend(phases(&result));
                     lines.extend(tls(&result));
-                    println!("{}", lines.join("\n"));
+                    say(&lines.join("\n"))?;
                 }
-                (false, _) => println!("{}", verdict(url, &result)),
+                (false, _) => say(&verdict(url, &result))?,
             }
         }
     }
     if rounds.count > 1 {
         for (url, _, sum) in &checks {
-            println!("{}", sum.tell(url, rounds.json));
+            say(&sum.tell(url, rounds.json))?;
         }
     }
     Ok(checks.iter().any(|(_, _, sum)| sum.failed > 0))

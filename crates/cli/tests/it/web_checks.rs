@@ -211,6 +211,21 @@ fn check_command_takes_credentials_and_refuses_files_that_are_not_there() {
 }
 
 #[test]
+fn check_command_ends_quietly_when_nobody_reads_on() {
+    let server = web_server::start();
+    let ok = format!("http://{server}/ok");
+    let mut check = command(&["check", &ok, "--repeat", "1000000", "--interval", "1ms"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(check.stdout.take());
+    let output = check.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
 fn check_command_repeats_and_sums_up() {
     let server = web_server::start();
     let (ok, moved) = (
