@@ -20,3 +20,4 @@ mod watched;
 pub use access::{Shown, Token, hash_password};
 pub use door::{Denied, Door, DoorError, DoorSettings};
 pub use server::{Limits, Peer, serve};
+pub use tls::pem_problem;

@@ -43,6 +43,21 @@ pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, St
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// What is wrong with a PEM file, without a piece of it: the library's own words hold the lines that it could
+/// not read, which may be those of a key (D13).
+pub fn pem_problem(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error as Pem;
+    match error {
+        Pem::MissingSectionEnd { .. } | Pem::IllegalSectionStart { .. } => {
+            "the PEM is damaged, or has lost its line breaks: the lines BEGIN and END stand alone"
+                .to_owned()
+        }
+        Pem::Base64Decode(_) => "the PEM is damaged: copy it again".to_owned(),
+        Pem::NoItemsFound => "there is nothing in it in PEM form".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 fn load(files: &[PathBuf]) -> Result<CertifiedKey, String> {
     let [certificate, key] = files else {
         unreachable!("there are two");
@@ -50,7 +65,7 @@ fn load(files: &[PathBuf]) -> Result<CertifiedKey, String> {
     let in_file = |file: &Path, error: &dyn fmt::Display| format!("{}: {error}", file.display());
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| in_file(certificate, &error))?;
+        .map_err(|error| in_file(certificate, &pem_problem(&error)))?;
     if chain.is_empty() {
         return Err(in_file(certificate, &"there is no certificate in PEM form"));
     }
@@ -59,7 +74,7 @@ fn load(files: &[PathBuf]) -> Result<CertifiedKey, String> {
             key,
             &"there is no private key in PEM form; one with a password is not taken",
         ),
-        error => in_file(key, &error),
+        error => in_file(key, &pem_problem(&error)),
     })?;
     let provider = rustls::crypto::ring::default_provider();
     CertifiedKey::from_der(chain, read_key, &provider).map_err(|error| match error {
@@ -72,4 +87,21 @@ fn load(files: &[PathBuf]) -> Result<CertifiedKey, String> {
         }
         error => in_file(certificate, &error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_key_that_has_lost_its_line_breaks_is_told_d13() {
+        let folder = tempfile::tempdir().unwrap();
+        tidegauge_testkit::servers::write_certificates(folder.path()).unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let key = std::fs::read_to_string(file("server.key")).unwrap();
+        std::fs::write(file("line.key"), key.replace('\n', "")).unwrap();
+        let said = load(&[file("server.crt"), file("line.key")]).unwrap_err();
+        let expected = "line.key: the PEM is damaged, or has lost its line breaks: the lines BEGIN and END stand alone";
+        assert!(said.ends_with(expected), "{said}");
+    }
 }

@@ -93,7 +93,22 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     match found {
         Ok(found) if found.is_empty() => Err(usage("there is no certificate in it, as PEM".into())),
         Ok(found) => Ok(found),
-        Err(error) => Err(usage(error.to_string().into())),
+        Err(error) => Err(usage(pem_problem(&error).into())),
+    }
+}
+
+/// What is wrong with a PEM file, without a piece of it: the library's own words hold the lines that it could
+/// not read, which may be those of a key (D13).
+fn pem_problem(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error as Pem;
+    match error {
+        Pem::MissingSectionEnd { .. } | Pem::IllegalSectionStart { .. } => {
+            "the PEM is damaged, or has lost its line breaks: the lines BEGIN and END stand alone"
+                .to_owned()
+        }
+        Pem::Base64Decode(_) => "the PEM is damaged: copy it again".to_owned(),
+        Pem::NoItemsFound => "there is nothing in it in PEM form".to_owned(),
+        other => other.to_string(),
     }
 }
 

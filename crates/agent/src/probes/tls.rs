@@ -182,15 +182,30 @@ fn with_identity(
         |error: &dyn std::fmt::Display| refused("certificate_file", certificate_file, error);
     let certificates = CertificateDer::pem_file_iter(certificate_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad_certificate(&error))?;
+        .map_err(|error| bad_certificate(&pem_problem(&error)))?;
     if certificates.is_empty() {
         return Err(bad_certificate(&"it has no certificate in PEM form"));
     }
     let key = PrivateKeyDer::from_pem_file(key_file)
-        .map_err(|error| refused("key_file", key_file, &error))?;
+        .map_err(|error| refused("key_file", key_file, &pem_problem(&error)))?;
     config
         .with_client_auth_cert(certificates, key)
         .map_err(|error| bad_certificate(&error))
+}
+
+/// What is wrong with a PEM file, without a piece of it: the library's own words hold the lines that it could
+/// not read, which may be those of a key (D13).
+fn pem_problem(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error as Pem;
+    match error {
+        Pem::MissingSectionEnd { .. } | Pem::IllegalSectionStart { .. } => {
+            "the PEM is damaged, or has lost its line breaks: the lines BEGIN and END stand alone"
+                .to_owned()
+        }
+        Pem::Base64Decode(_) => "the PEM is damaged: copy it again".to_owned(),
+        Pem::NoItemsFound => "there is nothing in it in PEM form".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, AgentError> {
@@ -200,7 +215,7 @@ fn roots_in(path: &Path) -> Result<RootCertStore, AgentError> {
     };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| read(Box::new(error)))?;
+        .map_err(|error| read(pem_problem(&error).into()))?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots
@@ -300,6 +315,22 @@ pub(super) fn handshake_failure(error: &rustls::Error) -> (CheckReason, Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_of_a_key_that_has_lost_its_line_breaks_is_told_d13() {
+        for text in [
+            "-----BEGIN PRIVATE KEY-----c2VjcmV0-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\nc2V?cmV0\n-----END PRIVATE KEY-----\n",
+        ] {
+            let error = PrivateKeyDer::from_pem_slice(text.as_bytes()).expect_err(text);
+            let said = pem_problem(&error);
+            assert!(
+                said.starts_with("the PEM is damaged") && !said.contains('['),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn a_certificate_of_an_authority_is_told_as_such() {

@@ -383,6 +383,116 @@ fn broken_connections_to_mysql_as_they_are_told() {
     }
 }
 
+/// What files and settings show by themselves, before anything is connected: status 2.
+#[test]
+fn files_and_settings_that_cannot_be_used_as_they_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path()).unwrap();
+    let masks = Masks::default().hide(text(folder.path()), "CERTIFICATES");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let one_line = fs::read_to_string(file("client.pem"))
+        .unwrap()
+        .replace('\n', "");
+    fs::write(file("line.pem"), one_line).unwrap();
+    let kafka = mtls("127.0.0.1:1", folder.path());
+    let sasl = |text: &str| format!("[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.sasl]\n{text}");
+    for (name, configuration) in [
+        (
+            "pem_without_line_breaks",
+            kafka.replace("client.pem", "line.pem"),
+        ),
+        ("file_missing", kafka.replace("client.pem", "nowhere.pem")),
+        (
+            "key_password_missing",
+            kafka.replace("client.key", "encrypted.key"),
+        ),
+        (
+            "tls_turned_off",
+            kafka.replace("ca_file", "enabled = false\nca_file"),
+        ),
+        ("mechanism_unknown", sasl("mechanism = \"SCRAM-SHA-1\"\n")),
+        (
+            "sasl_half_set",
+            sasl("mechanism = \"PLAIN\"\nusername = \"alice\"\n"),
+        ),
+        (
+            "property_that_is_ours",
+            "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\nacks = 1\n".to_owned(),
+        ),
+    ] {
+        let mut answer = doctor(&configuration, &[]);
+        answer.hide_configuration();
+        assert_eq!(answer.status, Some(2), "{name}: {:?}", answer.findings);
+        assert_golden(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
+    }
+    let postgres = format!(
+        "postgres://me@db.example.org/metrics?sslmode=verify-full&sslrootcert={}",
+        file("ca.pem")
+    );
+    let mysql = format!(
+        "mysql://me@db.example.org/metrics?ssl-mode=verify_identity&ssl-ca={}",
+        file("ca.pem")
+    );
+    let with = |url: &str, name: &str, key: &str, files: [&str; 2]| {
+        format!("{url}&{name}={}&{key}={}", file(files[0]), file(files[1]))
+    };
+    let cases = [
+        (
+            "postgres_ca_missing",
+            postgres.replace("ca.pem", "nowhere.pem"),
+        ),
+        (
+            "postgres_half_of_a_pair",
+            format!("{postgres}&sslcert={}", file("client.pem")),
+        ),
+        (
+            "postgres_key_of_another",
+            with(
+                &postgres,
+                "sslcert",
+                "sslkey",
+                ["client.pem", "expired.key"],
+            ),
+        ),
+        (
+            "postgres_encrypted_key",
+            with(
+                &postgres,
+                "sslcert",
+                "sslkey",
+                ["client.pem", "encrypted.key"],
+            ),
+        ),
+        (
+            "postgres_pem_without_line_breaks",
+            with(&postgres, "sslcert", "sslkey", ["line.pem", "client.key"]),
+        ),
+        (
+            "postgres_tls_turned_off",
+            postgres.replace("verify-full", "disable"),
+        ),
+        ("mysql_ca_missing", mysql.replace("ca.pem", "nowhere.pem")),
+        (
+            "mysql_half_of_a_pair",
+            format!("{mysql}&ssl-key={}", file("client.key")),
+        ),
+        (
+            "mysql_key_of_another",
+            with(&mysql, "ssl-cert", "ssl-key", ["client.pem", "expired.key"]),
+        ),
+        (
+            "mysql_prefers_plaintext",
+            mysql.replace("verify_identity", "preferred"),
+        ),
+        ("mysql_unknown_parameter", format!("{mysql}&charset=latin1")),
+    ];
+    for (name, url) in cases {
+        let answer = doctor("", &["--store", &url]);
+        assert_eq!(answer.status, Some(2), "{name}: {:?}", answer.findings);
+        assert_golden(&format!("doctor/{name}"), &story(&answer, &masks));
+    }
+}
+
 #[test]
 fn state_folders_that_will_not_do_as_they_are_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_kafka::{Token, Tokens};
 use tidegauge_model::{Clock, SystemClock};
+use tidegauge_serve::pem_problem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -321,7 +322,7 @@ fn roots(ca_file: Option<&Path>) -> anyhow::Result<RootCertStore> {
         Some(file) => {
             let found = CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            found.with_context(|| format!("{}: reading authorities", file.display()))?
+            found.map_err(|error| anyhow::anyhow!("{}: {}", file.display(), pem_problem(&error)))?
         }
     };
     let (taken, _) = roots.add_parsable_certificates(found);
