@@ -40,8 +40,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long the result of a check waits for others before it goes into the spool.
-const GATHER: Duration = Duration::from_millis(100);
+/// How long the result of a check waits for others before it goes into the spool: each write is
+/// a wait for the disk, and costs more than the results in it.
+const GATHER: Duration = Duration::from_millis(250);
 /// The same for points whose sender waits until they are stored.
 const GATHER_AWAITED: Duration = Duration::from_millis(10);
 /// A batch is written early when it has so many points.

@@ -75,6 +75,23 @@ pub fn phase(name: &str, interval: Duration) -> Duration {
     interval.mul_f64(f64::from(part) / (f64::from(u32::MAX) + 1.0))
 }
 
+/// The phases of checks are multiples of this.
+const GRID: Duration = Duration::from_millis(10);
+/// An interval of fewer steps of the grid has all phases.
+const LEAST_STEPS: u32 = 10;
+
+/// The phase moved back to a grid that all checks of an agent share. Thousands of them then wake it
+/// for ten at a time instead of one by one, and what the first of the ten brings into the caches, the
+/// others find there.
+#[must_use]
+pub fn on_grid(phase: Duration, interval: Duration) -> Duration {
+    if interval < GRID * LEAST_STEPS {
+        return phase;
+    }
+    let beyond = phase.as_nanos() % GRID.as_nanos();
+    phase - Duration::from_nanos(u64::try_from(beyond).unwrap_or(0))
+}
+
 /// Notices when the wall clock was set: it then moved by another amount than the monotonic clock.
 /// Slewing, as time daemons do, is too slow to be taken for a jump.
 #[derive(Debug)]
@@ -189,6 +206,19 @@ mod tests {
             parts[phase.as_secs() as usize] += 1;
         }
         assert!(parts.iter().all(|&count| count > 60), "{parts:?}");
+    }
+
+    #[test]
+    fn checks_share_the_moments_of_a_grid() {
+        let (second, short) = (SECOND, Duration::from_millis(99));
+        let at = |micros| Duration::from_micros(micros);
+        assert_eq!(on_grid(at(0), second), at(0));
+        assert_eq!(on_grid(at(9_999), second), at(0));
+        assert_eq!(on_grid(at(10_000), second), at(10_000));
+        assert_eq!(on_grid(at(987_654), second), at(980_000));
+        let day = Duration::from_secs(86_400);
+        assert_eq!(on_grid(day - at(1), day), day - at(10_000));
+        assert_eq!(on_grid(at(54_321), short), at(54_321), "too few steps");
     }
 
     #[tokio::test(start_paused = true)]

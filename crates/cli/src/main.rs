@@ -2,6 +2,7 @@
 //! success, 1 for a failure, 2 for a usage or configuration error.
 
 mod commands;
+mod descriptors;
 mod health;
 mod instance;
 mod logging;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use tidegauge_agent::AgentError;
 
 fn main() -> ExitCode {
+    descriptors::allow_most();
     let matches = commands::command_line().get_matches();
     match commands::run(&matches) {
         Ok(code) => code,

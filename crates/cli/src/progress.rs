@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the line is refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(500);
-/// How often the figures are looked at elsewhere: an idle program should be left asleep.
-const LOOK: Duration = Duration::from_secs(10);
-/// How many of these looks go to one log line.
-const LOG_EVERY: u32 = 6;
+/// How often a log line is written elsewhere: an idle program should be left asleep.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Over how many refreshes a rate is taken.
-const RATE_OVER: usize = 20;
+const REFRESHES: usize = 20;
+/// Over how many log lines.
+const LOG_LINES: usize = 3;
 
 const BAR: &str = "{bar:30} {percent:>3}%  {msg}";
 const PLAIN: &str = "{msg}";
@@ -46,15 +46,21 @@ pub(crate) async fn status_line(cancel: CancellationToken, line: impl Fn() -> Li
         false => ProgressBar::hidden(),
     };
     bar.set_style(style(PLAIN));
-    let mut ticks = tokio::time::interval(if terminal { REFRESH } else { LOOK });
-    let mut count = 0;
-    let mut pace = Pace::default();
+    let (every, over) = match terminal {
+        true => (REFRESH, REFRESHES),
+        false => (LOG_EVERY, LOG_LINES),
+    };
+    let mut ticks = tokio::time::interval(every);
+    let mut is_first = true;
+    let mut pace = Pace {
+        over,
+        ..Pace::default()
+    };
     loop {
         tokio::select! {
             () = cancel.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        count += 1;
         let line = line();
         pace.note(Instant::now(), &line);
         if terminal {
@@ -66,9 +72,10 @@ pub(crate) async fn status_line(cancel: CancellationToken, line: impl Fn() -> Li
                 bar.set_position(done);
             }
             bar.set_message(pace.text(&line));
-        } else if count % LOG_EVERY == 0 {
+        } else if !is_first {
             tracing::info!("{}", pace.text(&line));
         }
+        is_first = false;
     }
     bar.finish_and_clear();
 }
@@ -83,6 +90,8 @@ fn style(template: &str) -> ProgressStyle {
 struct Pace {
     /// The most that was ever to be done: the whole.
     total: u64,
+    /// Over how many looks a rate is taken.
+    over: usize,
     /// Times, rows until then, and what remained.
     seen: VecDeque<(Instant, u64, u64)>,
 }
@@ -91,7 +100,7 @@ impl Pace {
     fn note(&mut self, now: Instant, line: &Line) {
         let remaining = line.part.as_ref().map_or(0, |part| part.remaining);
         self.total = self.total.max(remaining);
-        if self.seen.len() > RATE_OVER {
+        if self.seen.len() > self.over {
             self.seen.pop_front();
         }
         self.seen
@@ -175,7 +184,10 @@ mod tests {
             }),
         };
         let begin = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Pace {
+            over: 20,
+            ..Pace::default()
+        };
         let first = line(0, 1_000);
         pace.note(begin, &first);
         assert_eq!(pace.done(&first), Some((0, 1_000)));

@@ -196,7 +196,9 @@ impl KafkaSettings {
             )
             .set("socket.keepalive.enable", "true")
             .set("allow.auto.create.topics", "false")
-            // A broker that comes back is used within seconds, not after librdkafka's ten.
+            // A broker that comes back is used within seconds, not after librdkafka's ten. While a client waits
+            // for one that is away it tries twice as often as the first of these says, for ever.
+            .set("reconnect.backoff.ms", "500")
             .set("reconnect.backoff.max.ms", "5000")
             // Idle connections are closed by brokers every ten minutes; that is no news.
             .set("log.connection.close", "false");

@@ -18,9 +18,14 @@ const FORMAT: i64 = 1;
 /// How long a statement waits for a reader from outside, such as a person with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A batch takes many of SQLite's usual pages of 4,096 bytes, and each is two writes to the log and one to the
+/// file. Of a new file only.
+const PAGE_BYTES: i64 = 16_384;
+/// The log is moved into the file when it has so many bytes.
+const LOG_BYTES: i64 = 4 << 20;
+
 const SETTINGS: &str = "
     PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 1000;
     PRAGMA journal_size_limit = 8388608;
     PRAGMA cell_size_check = ON;
     PRAGMA trusted_schema = OFF;
@@ -180,6 +185,11 @@ fn open_checked(path: &Path, now_us: i64, after_loss: bool) -> Result<Connection
             known: FORMAT,
         });
     }
+    if is_new {
+        connection
+            .pragma_update(None, "page_size", PAGE_BYTES)
+            .map_err(failed)?;
+    }
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(failed)?;
@@ -190,6 +200,11 @@ fn open_checked(path: &Path, now_us: i64, after_loss: bool) -> Result<Connection
         });
     }
     connection.execute_batch(SETTINGS).map_err(failed)?;
+    // A file that an older version made keeps its page size.
+    let page_bytes = pragma(&connection, "page_size").map_err(failed)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", LOG_BYTES / page_bytes.max(1))
+        .map_err(failed)?;
     if is_new {
         make(&mut connection, now_us, after_loss).map_err(failed)?;
         sync_folder(path).map_err(|source| SpoolError::Lock {

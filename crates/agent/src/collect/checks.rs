@@ -8,7 +8,7 @@
 
 use super::{Gathered, Tasks};
 use crate::probes::{Check, CheckSettings, ProbeContext};
-use crate::schedule::{Ticks, phase};
+use crate::schedule::{Ticks, on_grid, phase};
 use crate::settings::validate_checks;
 use crate::turnstiles::{Turnstile, Turnstiles};
 use crate::{AgentError, CheckState, CollectSettings};
@@ -147,7 +147,7 @@ impl RunningChecks {
             return Ticks::new(now, Duration::ZERO, interval);
         }
         let phase = phase(&format!("{} {}", self.agent, check.target()), interval);
-        let mut ticks = Ticks::new(start, phase, interval);
+        let mut ticks = Ticks::new(start, on_grid(phase, interval), interval);
         if self.has_begun {
             ticks.pass();
         }

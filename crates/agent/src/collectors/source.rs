@@ -16,6 +16,8 @@ use super::CollectError;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,7 +215,7 @@ impl SourceFile {
 
 /// Whether the kernel makes the content of the file anew when it is read from its beginning.
 #[cfg(target_os = "linux")]
-fn is_made_anew(file: &File) -> bool {
+pub(super) fn is_made_anew<F: AsFd>(file: &F) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|told| {
         let kind = i128::from(told.f_type);
         kind == PROC_SUPER_MAGIC || kind == SYSFS_SUPER_MAGIC
@@ -222,7 +224,7 @@ fn is_made_anew(file: &File) -> bool {
 
 /// Only Linux has such files.
 #[cfg(not(target_os = "linux"))]
-const fn is_made_anew(_: &File) -> bool {
+fn is_made_anew(_: &File) -> bool {
     false
 }
 

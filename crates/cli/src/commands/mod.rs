@@ -33,6 +33,7 @@ use crate::version;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// One command.
 struct Entry {
@@ -210,10 +211,15 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     (entry.run)(&settings, matches)
 }
 
+/// How long a thread for blocking work waits for more of it. An agent has some at every collection: its threads
+/// outlast the usual intervals instead of being made anew each time.
+const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(75);
+
 /// A runtime for a command.
 fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
+        .thread_keep_alive(BLOCKING_THREADS_KEPT)
         .enable_all()
         .build()?)
 }

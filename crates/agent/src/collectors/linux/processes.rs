@@ -4,17 +4,20 @@
 //! proc_pid_stat(5), and the limits in `/proc/sys/kernel`. A process that ends while it is read is
 //! not counted; where `/proc` is mounted with `hidepid` only the visible ones are. It is the one
 //! collector of the default set whose work grows with the number of processes: a process costs
-//! one open, one read and one close, ten microseconds together. So that it stays light on a host with
-//! many of them, it reads [`PROCESSES_PER_SECOND`] on the mean: with 200 it counts every 10 s at most, with
-//! 1,000 every 50 s. In the collections between it has no point.
+//! one open, one read and one close, ten microseconds together; of the first [`KEPT`] that last the
+//! descriptor is kept, and only read again. So that it stays light on a host with many of them, it reads
+//! [`PROCESSES_PER_SECOND`] on the mean: with 200 it counts every 10 s at most, with 1,000 every 50 s. In
+//! the collections between it has no point.
 
 use super::{CollectError, Collector, CollectorEntry, SourceFile};
+use crate::collectors::source::is_made_anew;
 use crate::roots::HostRoots;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use tidegauge_model::{Clock, Point, name};
 
@@ -33,6 +36,8 @@ const STAT_HEAD_BYTES: usize = 512;
 const LIST_BYTES: usize = 16 * 1024;
 /// How many processes are read in a second, on the mean.
 const PROCESSES_PER_SECOND: i64 = 20;
+/// Of so many processes the descriptor is kept: those of a small host, of the 1,024 that a process often may have.
+const KEPT: usize = 256;
 /// From the state to the number of threads.
 const WORDS_TO_THREADS: usize = 17;
 
@@ -40,6 +45,7 @@ struct Processes {
     proc: PathBuf,
     limits: [SourceFile; 2],
     list: Vec<MaybeUninit<u8>>,
+    kept: HashMap<u32, Kept>,
     /// The last count, and when the next one may be.
     counted: Option<(i64, i64)>,
 }
@@ -51,9 +57,18 @@ impl Processes {
             proc: roots.proc.clone(),
             limits: [limit("threads-max"), limit("pid_max")],
             list: vec![MaybeUninit::uninit(); LIST_BYTES],
+            kept: HashMap::new(),
             counted: None,
         }
     }
+}
+
+/// The `stat` file of a process. It stays that of this one: when the process has ended and another
+/// has its number, reading it fails.
+struct Kept {
+    stat: OwnedFd,
+    /// Whether the process was there at the last count.
+    seen: bool,
 }
 
 impl Collector for Processes {
@@ -102,6 +117,7 @@ impl Processes {
     fn count(&mut self) -> io::Result<States> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let proc = openat(CWD, &self.proc, flags | OFlags::DIRECTORY, Mode::empty())?;
+        let may_keep = is_made_anew(&proc);
         let mut states = States::default();
         let mut path = String::new();
         let mut head = [0; STAT_HEAD_BYTES];
@@ -112,20 +128,33 @@ impl Processes {
             let Ok(process) = std::str::from_utf8(process) else {
                 continue;
             };
-            if !process.bytes().all(|byte| byte.is_ascii_digit()) {
+            let Ok(process) = process.parse() else {
+                continue;
+            };
+            if let Some(kept) = self.kept.get_mut(&process)
+                && let Ok(length) = rustix::io::pread(&kept.stat, &mut head, 0)
+            {
+                kept.seen = true;
+                states.add_parsed(&head[..length]);
                 continue;
             }
             path.clear();
             if write!(path, "{process}/stat").is_err() {
                 continue;
             }
-            let read = openat(&proc, path.as_str(), flags, Mode::empty())
-                .and_then(|stat| rustix::io::read(&stat, &mut head));
             // It may have ended meanwhile.
-            if let Some((state, threads)) = read.ok().and_then(|length| parse(&head[..length])) {
-                states.add(state, threads);
+            let Ok(stat) = openat(&proc, path.as_str(), flags, Mode::empty()) else {
+                continue;
+            };
+            let Ok(length) = rustix::io::read(&stat, &mut head) else {
+                continue;
+            };
+            states.add_parsed(&head[..length]);
+            if may_keep && (self.kept.len() < KEPT || self.kept.contains_key(&process)) {
+                self.kept.insert(process, Kept { stat, seen: true });
             }
         }
+        self.kept.retain(|_, kept| std::mem::take(&mut kept.seen));
         Ok(states)
     }
 }
@@ -144,6 +173,12 @@ struct States {
 }
 
 impl States {
+    fn add_parsed(&mut self, head: &[u8]) {
+        if let Some((state, threads)) = parse(head) {
+            self.add(state, threads);
+        }
+    }
+
     fn add(&mut self, state: u8, threads: u64) {
         let slot = match state {
             b'R' => &mut self.running,
