@@ -196,15 +196,17 @@ impl KafkaSettings {
             )
             .set("socket.keepalive.enable", "true")
             .set("allow.auto.create.topics", "false")
-            // A broker that comes back is used within seconds, not after librdkafka's ten. While a client waits
-            // for one that is away it tries twice as often as the first of these says, for ever.
-            .set("reconnect.backoff.ms", "500")
+            // A broker that comes back is used within seconds, not after librdkafka's ten.
             .set("reconnect.backoff.max.ms", "5000")
             // Idle connections are closed by brokers every ten minutes; that is no news.
             .set("log.connection.close", "false");
         if tracing::enabled!(target: "librdkafka", tracing::Level::TRACE) {
             // What it says of its own accord is little; the user's `debug` goes before.
             config.set("debug", "broker,cgrp,consumer,fetch,metadata,topic");
+        }
+        if !self.properties.contains_key("reconnect.backoff.max.ms") {
+            // While a client waits for a broker that is away, it tries twice as often as this says, for ever.
+            config.set("reconnect.backoff.ms", "500");
         }
         for (name, value) in &self.properties {
             config.set(name, value);
