@@ -322,7 +322,13 @@ fn roots(ca_file: Option<&Path>) -> anyhow::Result<RootCertStore> {
         Some(file) => {
             let found = CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            found.map_err(|error| anyhow::anyhow!("{}: {}", file.display(), pem_problem(&error)))?
+            found.map_err(|error| {
+                anyhow::anyhow!(
+                    "{}: reading authorities: {}",
+                    file.display(),
+                    pem_problem(&error)
+                )
+            })?
         }
     };
     let (taken, _) = roots.add_parsable_certificates(found);
