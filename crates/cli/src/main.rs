@@ -1,6 +1,8 @@
 //! The tidegauge program: finds the command, runs it, and maps its end to an exit status: 0 for
 //! success, 1 for a failure, 2 for a usage or configuration error.
 
+#[macro_use]
+mod answer;
 mod commands;
 mod descriptors;
 mod health;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 )]
 fn report(error: &anyhow::Error) -> ExitCode {
     // There is nobody to tell, and nothing to say.
-    if error.is::<ReaderGone>() {
+    if error.is::<answer::ReaderGone>() {
         return ExitCode::FAILURE;
     }
     let usage = error.chain().any(is_usage);
@@ -58,12 +60,6 @@ fn report(error: &anyhow::Error) -> ExitCode {
         ExitCode::FAILURE
     }
 }
-
-/// Who reads what is printed has had enough, as `head` has. Unlike a pipe that breaks elsewhere it is no
-/// failure to tell.
-#[derive(Debug, thiserror::Error)]
-#[error("nobody reads what is printed")]
-struct ReaderGone;
 
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
     let of_agent = error.downcast_ref::<AgentError>();

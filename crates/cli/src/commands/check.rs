@@ -2,9 +2,7 @@
 //! one fails.
 
 use crate::settings::{Place, Settings, value};
-use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegauge_agent::AgentError;
@@ -248,14 +246,6 @@ impl Sum {
     }
 }
 
-/// Prints a line of the answer. Who reads it may have had enough.
-fn say(line: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(crate::ReaderGone.into()),
-        written => written.context("printing the results"),
-    }
-}
-
 async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<bool> {
     let context = ProbeContext::new();
     let mut checks = Vec::new();
@@ -273,20 +263,20 @@ async fn work(settings: Vec<CheckSettings>, rounds: &Rounds) -> anyhow::Result<b
             let result = check.run(&SystemClock).await;
             sum.add(&result);
             match (rounds.json, rounds.count) {
-                (true, _) => say(&as_json(url, &result).to_string())?,
+                (true, _) => say!("{}", as_json(url, &result))?,
                 (false, 1) => {
                     let mut lines = vec![verdict(url, &result)];
                     lines.extend(phases(&result));
                     lines.extend(tls(&result));
-                    say(&lines.join("\n"))?;
+                    say!("{}", lines.join("\n"))?;
                 }
-                (false, _) => say(&verdict(url, &result))?,
+                (false, _) => say!("{}", verdict(url, &result))?,
             }
         }
     }
     if rounds.count > 1 {
         for (url, _, sum) in &checks {
-            say(&sum.tell(url, rounds.json))?;
+            say!("{}", sum.tell(url, rounds.json))?;
         }
     }
     Ok(checks.iter().any(|(_, _, sum)| sum.failed > 0))

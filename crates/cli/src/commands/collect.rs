@@ -31,11 +31,10 @@ pub(super) fn shape(command: Command) -> Command {
         )
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let context = super::host::context(settings);
     if matches.get_flag("list") {
-        println!("{}", list(&context));
+        say!("{}", list(&context))?;
         return Ok(ExitCode::SUCCESS);
     }
     let collectors = super::host::collectors(settings)?;
@@ -48,14 +47,15 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     {
         "json" => {
             for point in &collected.points {
-                println!("{}", serde_json::to_string(&json(point))?);
+                say!("{}", serde_json::to_string(&json(point))?)?;
             }
         }
-        "influx" => collected
-            .points
-            .iter()
-            .for_each(|point| println!("{}", influx(point))),
-        _ => println!("{}", table(&collected.points)),
+        "influx" => {
+            for point in &collected.points {
+                say!("{}", influx(point))?;
+            }
+        }
+        _ => say!("{}", table(&collected.points))?,
     }
     // Who asks for a collector by name wants to know why it says nothing.
     let by_name = !settings.list("agent.collectors").is_empty();

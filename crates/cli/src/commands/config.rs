@@ -42,7 +42,6 @@ pub(super) fn shape(command: Command) -> Command {
         .subcommand(Command::new("example").about("Print a configuration file with every setting, its default and its meaning"))
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("check", _)) => {
@@ -50,26 +49,26 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             if !problems.is_empty() {
                 return Err(UsageError(problems).into());
             }
-            println!("the settings are sound");
+            say!("the settings are sound")?;
         }
         Some(("show", matches)) => {
             if !settings.problems().is_empty() {
                 return Err(UsageError(settings.problems().to_vec()).into());
             }
             let format = matches.get_one::<String>("format").map(String::as_str);
-            print!("{}", show::page(settings, format.unwrap_or("table"))?);
+            say_text!("{}", show::page(settings, format.unwrap_or("table"))?)?;
         }
         Some(("hash-password", matches)) => {
             let name = matches.get_one::<String>("name").map(String::as_str);
-            println!("{}", user_line(name.unwrap_or_default())?);
+            say!("{}", user_line(name.unwrap_or_default())?)?;
         }
         Some(("import", matches)) => {
             let imported = import::run(settings, matches)?;
             imported.notes.iter().for_each(|note| eprint_line(note));
-            print!("{}", imported.text);
+            say_text!("{}", imported.text)?;
         }
-        Some(("schema", _)) => println!("{:#}", schema()),
-        Some(("example", _)) => print!("{}", example()),
+        Some(("schema", _)) => say!("{:#}", schema())?,
+        Some(("example", _)) => say_text!("{}", example())?,
         _ => unreachable!("clap asks for a subcommand"),
     }
     Ok(ExitCode::SUCCESS)

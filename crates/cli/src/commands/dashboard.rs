@@ -15,7 +15,6 @@ pub(super) fn shape(command: Command) -> Command {
     command
 }
 
-#[expect(clippy::print_stdout, reason = "the address is the command's answer")]
 pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let url = super::store::url(settings)?;
     let reader = open_reader(&url, &super::sink::options(settings))?;
@@ -26,7 +25,8 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
         let otherwise = Some(super::up::DEFAULT_LISTEN);
         let (pages, served) = Pages::start(settings, otherwise, serving, cancel.clone())?;
         let address = pages.url().unwrap_or_default();
-        println!("Tidegauge is live at {address} over {url}");
+        // It is live without anybody who reads that.
+        say!("Tidegauge is live at {address} over {url}").ok();
         let instance = Instance::begin_if_possible(settings, Part::Dashboard);
         reloads.take_up(None, instance, pages, cancel.clone());
         service::ready(cancel.clone());

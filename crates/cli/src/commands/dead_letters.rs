@@ -95,7 +95,7 @@ async fn list(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result
     let format = matches.get_one::<String>("format");
     match format.is_some_and(|format| format == "json") {
         true => print::lines(&letters)?,
-        false => print::table(&letters),
+        false => print::table(&letters)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -109,7 +109,7 @@ async fn show(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Result
     let Some(letter) = store.dead_letters(&filter).await?.pop() else {
         return Err(UsageError::one(format!("there is no dead letter {id}")).into());
     };
-    print::whole(&letter);
+    print::whole(&letter)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -132,7 +132,7 @@ async fn export(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Resu
     let file = file.into_inner().map_err(|error| error.into_error());
     file.and_then(|file| file.sync_all())
         .with_context(|| format!("writing {}", path.display()))?;
-    print::line(&format!("{count} exported to {}", path.display()));
+    say!("{count} exported to {}", path.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -160,22 +160,18 @@ async fn replay(
                 }
                 Replayed::Refused(why) => {
                     refused += 1;
-                    print::line(&format!("{} stays: {}", letter.id, print::one_line(&why)));
+                    say!("{} stays: {}", letter.id, print::one_line(&why))?;
                 }
                 Replayed::Gone => gone += 1,
             }
         }
     }
-    print::line(&format!(
-        "{stored} replayed, which made {stored_rows} rows; {refused} stay"
-    ));
+    say!("{stored} replayed, which made {stored_rows} rows; {refused} stay")?;
     if split > 0 {
-        print::line(&format!(
-            "{split} of their points cannot be stored and are dead letters of their own now"
-        ));
+        say!("{split} of their points cannot be stored and are dead letters of their own now")?;
     }
     if gone > 0 {
-        print::line(&format!("{gone} were replayed or deleted by somebody else"));
+        say!("{gone} were replayed or deleted by somebody else")?;
     }
     Ok(match refused + split {
         0 => ExitCode::SUCCESS,
@@ -190,6 +186,6 @@ async fn delete(mut store: Box<dyn Store>, matches: &ArgMatches) -> anyhow::Resu
         let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
         deleted += store.delete_dead_letters(&ids).await?;
     }
-    print::line(&format!("{deleted} deleted"));
+    say!("{deleted} deleted")?;
     Ok(ExitCode::SUCCESS)
 }

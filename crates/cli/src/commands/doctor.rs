@@ -138,10 +138,9 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 fn print(findings: &[Finding], matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_one::<String>("format").map(String::as_str) == Some("json") {
-        println!("{}", serde_json::to_string_pretty(findings)?);
+        say!("{}", serde_json::to_string_pretty(findings)?)?;
         return Ok(());
     }
     let mut table = super::table();
@@ -158,7 +157,7 @@ fn print(findings: &[Finding], matches: &ArgMatches) -> anyhow::Result<()> {
         };
         table.add_row([found.check, verdict, &found.detail]);
     }
-    println!("{table}");
+    say!("{table}")?;
     Ok(())
 }
 

@@ -268,7 +268,6 @@ fn pairs(pairs: &[(String, String)]) -> String {
 }
 
 impl Rows {
-    #[expect(clippy::print_stdout, reason = "the command's answer")]
     fn print(&self, format: &str) -> anyhow::Result<()> {
         match format {
             "json" => {
@@ -280,19 +279,19 @@ impl Rows {
                         .filter(|(_, text)| !text.is_empty())
                         .map(|(name, text)| (name.clone(), json_value(text)))
                         .collect();
-                    println!("{}", serde_json::to_string(&object)?);
+                    say!("{}", serde_json::to_string(&object)?)?;
                 }
             }
             "csv" => {
-                println!("{}", csv(&self.header));
+                say!("{}", csv(&self.header))?;
                 for row in &self.rows {
-                    println!("{}", csv(row));
+                    say!("{}", csv(row))?;
                 }
             }
             _ => {
                 let mut table = super::table();
                 table.set_header(&self.header).add_rows(&self.rows);
-                println!("{table}");
+                say!("{table}")?;
             }
         }
         Ok(())

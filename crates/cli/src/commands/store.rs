@@ -67,9 +67,8 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
     })
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 fn print_sql(url: &StoreUrl) -> anyhow::Result<ExitCode> {
-    print!("{}", schema_sql(url)?);
+    say_text!("{}", schema_sql(url)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -131,13 +131,14 @@ async fn work(
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the address is the command's answer")]
 fn announce(url: &str, database: &Path) {
-    println!("Tidegauge is live at {url}");
-    println!(
-        "SQL: sqlite3 {} \"select host, time, user_percent from cpu limit 3\"",
+    let told = say!(
+        "Tidegauge is live at {url}\n\
+         SQL: sqlite3 {} \"select host, time, user_percent from cpu limit 3\"",
         database.display()
     );
+    // It is live without anybody who reads that.
+    told.ok();
 }
 
 fn line(

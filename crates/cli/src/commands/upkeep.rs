@@ -93,7 +93,6 @@ pub(super) fn start(
     tokio::spawn(upkeep::run(store, settings, clock, status, end))
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) async fn settle(
     settings: &Settings,
     matches: &ArgMatches,
@@ -104,7 +103,7 @@ pub(super) async fn settle(
     request.postponed_too = matches.get_flag("all");
     let report = store.settle(&request).await?;
     if report.is_busy {
-        println!("another program looks after this store right now");
+        say!("another program looks after this store right now")?;
         return Ok(ExitCode::FAILURE);
     }
     let mut table = super::table();
@@ -128,9 +127,9 @@ pub(super) async fn settle(
         ]);
     }
     if table.is_empty() {
-        println!("there is nothing to settle");
+        say!("there is nothing to settle")?;
     } else {
-        println!("{table}");
+        say!("{table}")?;
     }
     match report.postponed.is_empty() {
         true => Ok(ExitCode::SUCCESS),
@@ -138,7 +137,6 @@ pub(super) async fn settle(
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) async fn retention(
     settings: &Settings,
     matches: &ArgMatches,
@@ -159,11 +157,11 @@ pub(super) async fn retention(
     }
     let report = store.retain(&request).await?;
     if report.is_busy {
-        println!("another program looks after this store right now");
+        say!("another program looks after this store right now")?;
         return Ok(ExitCode::FAILURE);
     }
     if report.removed.is_empty() {
-        println!("nothing is old enough to go");
+        say!("nothing is old enough to go")?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = super::table();
@@ -185,6 +183,6 @@ pub(super) async fn retention(
             ),
         ]);
     }
-    println!("{table}");
+    say!("{table}")?;
     Ok(ExitCode::SUCCESS)
 }

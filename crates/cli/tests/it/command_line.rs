@@ -31,6 +31,28 @@ fn a_missing_setting_is_named_with_status_2() {
 }
 
 #[test]
+fn answers_end_quietly_when_nobody_reads_them() {
+    for arguments in [
+        &["config", "schema"][..],
+        &["config", "show"],
+        &["collect", "--list"],
+        &["collect", "--format", "influx"],
+    ] {
+        let mut program = command(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(program.stdout.take());
+        let output = program.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let complains = said.contains("panicked") || said.contains("tidegauge:");
+        assert!(!complains, "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn all_problems_of_a_configuration_come_together_with_status_2() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.toml");

@@ -1,9 +1,12 @@
-//! What the kernel says of a running program, from /proc/PID/stat and /proc/PID/status (proc(5)).
+//! What the kernel says of a running program, its clock and what /proc has (proc(5)).
 
 use anyhow::Context;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use serde::Serialize;
 use std::fs;
 use std::process::Child;
+use std::time::Duration;
 
 /// Kernel ticks per second in /proc; USER_HZ is 100 on every Linux that this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -75,7 +78,8 @@ impl ProcessUse {
             let path = format!("/proc/{id}/{file}");
             fs::read_to_string(&path).with_context(|| format!("read {path}"))
         };
-        parse(&read("stat")?, &read("status")?).with_context(|| format!("understand /proc/{id}"))
+        let cpu = cpu_seconds(id).with_context(|| format!("read the clock of process {id}"))?;
+        parse(cpu, &read("status")?).with_context(|| format!("understand /proc/{id}"))
     }
 }
 
@@ -125,17 +129,21 @@ pub(super) fn tree_cpu_seconds(id: u32) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
-fn parse(stat: &str, status: &str) -> Option<ProcessUse> {
-    // The name in brackets may hold anything, so fields are counted from behind it; utime and
-    // stime are fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+/// clock_getcpuclockid(3): to the nanosecond, where /proc/PID/stat has hundredths of a second, as much as several
+/// collections of an agent take.
+fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
+    let process = Pid::from_raw(i32::try_from(id)?);
+    let time = clock_gettime(clock_getcpuclockid(process)?)?;
+    Ok(Duration::from(time).as_secs_f64())
+}
+
+fn parse(cpu_seconds: f64, status: &str) -> Option<ProcessUse> {
     let kib = |name: &str| -> Option<u64> {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     };
     Some(ProcessUse {
-        cpu_seconds: ticks / TICKS_PER_SECOND,
+        cpu_seconds,
         rss_bytes: kib("VmRSS:")? * 1_024,
         peak_rss_bytes: kib("VmHWM:")? * 1_024,
     })
@@ -146,15 +154,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_does_not_shift_the_fields() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
+    fn time_is_told_finer_than_in_ticks() {
+        let own = std::process::id();
+        let before = cpu_seconds(own).unwrap();
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(3) {}
+        let took = cpu_seconds(own).unwrap() - before;
+        assert!(took > 0.0, "{took}");
+        assert!(cpu_seconds(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
         let status = "Name:\tx\nVmHWM:\t  20 kB\nVmRSS:\t  10 kB\n";
         let expected = ProcessUse {
             cpu_seconds: 2.0,
             rss_bytes: 10_240,
             peak_rss_bytes: 20_480,
         };
-        assert_eq!(parse(stat, status), Some(expected));
+        assert_eq!(parse(2.0, status), Some(expected));
     }
 
     #[test]

@@ -26,20 +26,17 @@ pub(super) fn object(letter: &DeadLetterRow) -> Value {
 }
 
 /// Each as one line of JSON.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) fn lines(letters: &[DeadLetterRow]) -> anyhow::Result<()> {
     for letter in letters {
-        println!("{}", serde_json::to_string(&object(letter))?);
+        say!("{}", serde_json::to_string(&object(letter))?)?;
     }
     Ok(())
 }
 
 /// A table, without the messages.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-pub(super) fn table(letters: &[DeadLetterRow]) {
+pub(super) fn table(letters: &[DeadLetterRow]) -> anyhow::Result<()> {
     if letters.is_empty() {
-        println!("there are no dead letters");
-        return;
+        return say!("there are no dead letters");
     }
     let mut table = super::super::table();
     table.set_header([
@@ -64,12 +61,11 @@ pub(super) fn table(letters: &[DeadLetterRow]) {
             one_line(&letter.detail),
         ]);
     }
-    println!("{table}");
+    say!("{table}")
 }
 
 /// One letter, with its message.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-pub(super) fn whole(letter: &DeadLetterRow) {
+pub(super) fn whole(letter: &DeadLetterRow) -> anyhow::Result<()> {
     let place = format!(
         "{} partition {} offset {}",
         one_line(&letter.topic),
@@ -87,19 +83,13 @@ pub(super) fn whole(letter: &DeadLetterRow) {
         ("encoding", one_line(&letter.encoding)),
         ("bytes", letter.payload.len().to_string()),
     ] {
-        println!("{name:<9} {text}");
+        say!("{name:<9} {text}")?;
     }
-    println!();
+    say!("")?;
     match std::str::from_utf8(&letter.payload) {
-        Ok(text) => println!("{}", printable(text, true)),
-        Err(_) => println!("{}", hex(&letter.payload)),
+        Ok(text) => say!("{}", printable(text, true)),
+        Err(_) => say!("{}", hex(&letter.payload)),
     }
-}
-
-/// A line of the answer.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-pub(super) fn line(text: &str) {
-    println!("{text}");
 }
 
 /// A text without control characters.

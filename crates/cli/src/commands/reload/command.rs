@@ -25,11 +25,7 @@ pub(in super::super) fn shape(command: Command) -> Command {
     )
 }
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command's answer"
-)]
+#[expect(clippy::print_stderr, reason = "the command's answer")]
 pub(in super::super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let folder = state_dir::path(settings)?;
     let wanted = matches.get_one::<String>("part");
@@ -67,7 +63,7 @@ pub(in super::super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow
             );
             code = ExitCode::FAILURE;
         } else {
-            println!("{who}{}", outcome.text);
+            say!("{who}{}", outcome.text)?;
         }
     }
     Ok(code)

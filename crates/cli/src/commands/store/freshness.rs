@@ -4,8 +4,6 @@ use super::super::{dead_letters::one_line, table, time};
 use serde_json::json;
 use std::process::ExitCode;
 use tidegauge_store::HostFreshness;
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) fn print(hosts: &[HostFreshness], as_json: bool) -> anyhow::Result<ExitCode> {
     if as_json {
         let hosts: Vec<_> = hosts
@@ -19,11 +17,11 @@ pub(super) fn print(hosts: &[HostFreshness], as_json: bool) -> anyhow::Result<Ex
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&hosts)?);
+        say!("{}", serde_json::to_string_pretty(&hosts)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if hosts.is_empty() {
-        println!("there are no hosts");
+        say!("there are no hosts")?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = table();
@@ -37,6 +35,6 @@ pub(super) fn print(hosts: &[HostFreshness], as_json: bool) -> anyhow::Result<Ex
                 .map_or_else(|| "-".to_owned(), |age| format!("{age:.1}")),
         ]);
     }
-    println!("{rows}");
+    say!("{rows}")?;
     Ok(ExitCode::SUCCESS)
 }

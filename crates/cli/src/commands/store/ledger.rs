@@ -40,19 +40,18 @@ pub(super) struct Account {
 
 impl Account {
     /// Prints it. The exit status says that it was read, not what it says.
-    #[expect(clippy::print_stdout, reason = "the command's answer")]
     pub(super) fn print(&self, as_json: bool) -> anyhow::Result<ExitCode> {
         if as_json {
-            println!("{}", serde_json::to_string_pretty(&self.object())?);
+            say!("{}", serde_json::to_string_pretty(&self.object())?)?;
             return Ok(ExitCode::SUCCESS);
         }
         for rows in [self.agents(), self.partitions(), self.losses()] {
             if !rows.is_empty() {
-                println!("{rows}\n");
+                say!("{rows}\n")?;
             }
         }
         for line in self.answer() {
-            println!("{line}");
+            say!("{line}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
