@@ -54,6 +54,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
         Some(("bench", options)) => bench::bench(options),
         Some(("faults", options)) => faults::faults(options),
         Some(("faults-producer", options)) => faults::producer(options),
+        Some(("test", options)) if options.get_flag("coverage") => coverage::coverage(options),
         Some(("test", options)) => test::test(&test::Options {
             what: options
                 .get_many::<String>("what")
@@ -108,11 +109,15 @@ fn command() -> Command {
         .subcommand(
             Command::new("test")
                 .about("Run all tests on real servers, which are started and stopped by it")
-                .args(tests()),
+                .args(tests())
+                .arg(flag(
+                    "coverage",
+                    "Count which lines run; the report is in target/coverage",
+                )),
         )
         .subcommand(
             Command::new("coverage")
-                .about("Run them and count which lines run; the report is in target/coverage")
+                .about("Short for `test --coverage`")
                 .args(tests()),
         )
         .subcommand(bench::shape(

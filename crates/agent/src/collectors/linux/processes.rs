@@ -229,3 +229,58 @@ fn parse(head: &[u8]) -> Option<(u8, u64)> {
         .and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
     Some((state, threads.unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    fn of(root: &Path) -> Processes {
+        Processes::new(&HostRoots {
+            proc: root.to_owned(),
+            ..HostRoots::default()
+        })
+    }
+
+    #[test]
+    fn descriptors_are_kept_as_long_as_their_process_lasts() {
+        let mut processes = of(Path::new("/proc"));
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let first = processes.count().unwrap().total();
+        assert!(first > 1);
+        let there = processes.kept.contains_key(&child.id());
+        assert!(there || processes.kept.len() == KEPT);
+        if let Some(kept) = processes.kept.get(&child.id()) {
+            let mut head = [0; STAT_HEAD_BYTES];
+            let length = rustix::io::pread(&kept.stat, &mut head, 0).unwrap();
+            let (_, threads) = parse(&head[..length]).expect("it is made anew");
+            assert_eq!(threads, 1);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(processes.count().unwrap().total() > 0);
+        assert!(!processes.kept.contains_key(&child.id()));
+    }
+
+    #[test]
+    fn plain_files_are_opened_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let stat = folder.path().join("7/stat");
+        std::fs::create_dir(folder.path().join("7")).unwrap();
+        let write = |state| {
+            std::fs::write(
+                &stat,
+                format!("7 (a) {state} 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 3 0 1"),
+            )
+            .unwrap();
+        };
+        write("S");
+        let mut processes = of(folder.path());
+        assert_eq!(processes.count().unwrap().sleeping, 1);
+        write("Z");
+        let again = processes.count().unwrap();
+        assert_eq!((again.sleeping, again.zombie, again.threads), (0, 1, 3));
+        assert!(processes.kept.is_empty());
+    }
+}
