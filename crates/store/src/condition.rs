@@ -23,4 +23,7 @@ pub struct StoreCondition {
     pub ahead_us: Option<i64>,
     /// Databases that follow this one, with the milliseconds that they are behind, where that is known.
     pub standbys: Vec<(String, Option<u64>)>,
+    /// Replication slots that nobody reads from at the moment, with the bytes of its log that the database keeps for
+    /// each on its disk.
+    pub idle_slots: Vec<(String, u64)>,
 }

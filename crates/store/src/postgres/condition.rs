@@ -24,6 +24,7 @@ pub(super) async fn condition(session: &mut Session) -> Result<StoreCondition, S
         schema: u32::try_from(applied_version(session).await?).unwrap_or(0),
         schema_needed: u32::try_from(newest()).unwrap_or(0),
         standbys: standbys(session).await?,
+        idle_slots: idle_slots(session).await?,
         ..StoreCondition::default()
     };
     if condition.schema > 0 {
@@ -60,4 +61,17 @@ async fn standbys(session: &mut Session) -> Result<Vec<(String, Option<u64>)>, S
     let standby =
         |row: &tokio_postgres::Row| (row.get(0), row.get::<_, Option<i64>>(1).map(unsigned));
     Ok(rows.iter().map(standby).collect())
+}
+
+/// What was followed once and may be no more: until the slot is dropped no log that it has not read is thrown
+/// away. A standby has no end of the log of its own to count from.
+async fn idle_slots(session: &mut Session) -> Result<Vec<(String, u64)>, StoreError> {
+    let sql = "select slot_name::text, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
+               from pg_replication_slots
+               where not active and restart_lsn is not null and not pg_is_in_recovery() order by 1";
+    let rows = session
+        .query("asking for replication slots", sql, &[])
+        .await?;
+    let slot = |row: &tokio_postgres::Row| (row.get(0), unsigned(row.get(1)));
+    Ok(rows.iter().map(slot).collect())
 }

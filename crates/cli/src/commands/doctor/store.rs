@@ -46,6 +46,8 @@ pub(super) async fn check(
     (findings, progress)
 }
 
+/// So much log kept for nobody is worth a warning.
+const MUCH_LOG_BYTES: u64 = 1 << 30;
 /// Parts of what the databases' clients say of connections, and what to do; where parameters of the URL have other
 /// names, those of PostgreSQL and of MySQL.
 const MEANINGS: &[(&str, [&str; 2])] = &[
@@ -198,22 +200,7 @@ async fn look(
     }
     rights(&condition, settings, findings);
     ahead(&condition, now_us, findings);
-    for (name, behind_ms) in &condition.standbys {
-        match behind_ms {
-            Some(behind) if *behind > 60_000 => findings.warning(
-                "replication",
-                format!(
-                    "{name} is {} s behind: look at its log and at the network",
-                    behind / 1_000
-                ),
-            ),
-            Some(behind) => findings.ok("replication", format!("{name} is {behind} ms behind")),
-            None => findings.ok(
-                "replication",
-                format!("{name} follows; how far behind is told to roles with pg_monitor"),
-            ),
-        }
-    }
+    replication(&condition, findings);
     let summary = reader.summary().await?;
     let size = crate::progress::size(summary.bytes);
     findings.ok(
@@ -240,6 +227,40 @@ async fn look(
         ),
     }
     reader.progress().await
+}
+
+fn replication(condition: &StoreCondition, findings: &mut Findings) {
+    const CHECK: &str = "replication";
+    for (name, behind_ms) in &condition.standbys {
+        match behind_ms {
+            Some(behind) if *behind > 60_000 => findings.warning(
+                CHECK,
+                format!(
+                    "{name} is {} s behind: look at its log and at the network",
+                    behind / 1_000
+                ),
+            ),
+            Some(behind) => findings.ok(CHECK, format!("{name} is {behind} ms behind")),
+            None => findings.ok(
+                CHECK,
+                format!("{name} follows; how far behind is told to roles with pg_monitor"),
+            ),
+        }
+    }
+    for (name, bytes) in &condition.idle_slots {
+        let kept = format!(
+            "nobody reads from the slot `{name}`, for which the database keeps {} of its log",
+            crate::progress::size(*bytes)
+        );
+        if *bytes < MUCH_LOG_BYTES {
+            findings.ok(CHECK, kept);
+        } else {
+            findings.warning(
+                CHECK,
+                format!("{kept}: its disk fills up until the standby is back, or `select pg_drop_replication_slot('{name}')`"),
+            );
+        }
+    }
 }
 
 fn clock(condition: &StoreCondition, now_us: i64, findings: &mut Findings) {
@@ -379,6 +400,25 @@ mod tests {
         ];
         let missing = missing.map(str::to_owned);
         assert_eq!(by_right(&missing), "INSERT and UPDATE on a, c; SELECT on b");
+    }
+
+    #[test]
+    fn a_slot_that_fills_the_disk_is_told_with_what_to_do() {
+        let said = |bytes| {
+            let condition = StoreCondition {
+                idle_slots: vec![("old".to_owned(), bytes)],
+                ..StoreCondition::default()
+            };
+            let mut findings = Findings::default();
+            replication(&condition, &mut findings);
+            findings.0.remove(0)
+        };
+        let little = said(16 << 20);
+        assert_eq!(little.verdict, Verdict::Ok, "{}", little.detail);
+        let much = said(3 << 30);
+        assert_eq!(much.verdict, Verdict::Warning);
+        let expected = "nobody reads from the slot `old`, for which the database keeps 3.0 GiB of its log: its disk fills up until the standby is back, or `select pg_drop_replication_slot('old')`";
+        assert_eq!(much.detail, expected);
     }
 
     #[test]

@@ -358,3 +358,31 @@ async fn a_new_fleet_of_series_is_made_in_bulk() {
     // Nothing was numbered in vain: numbers are scarce (32 bits).
     assert_eq!(database.value("select max(id) from series"), "20000");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_nobody_reads_from_is_in_the_condition() {
+    let Some(database) = PostgresDatabase::start("slots").await else {
+        return;
+    };
+    let _writer = Writer::open(&database).await;
+    let slot = format!("tidegauge_test_{}", tidegauge_testkit::random_hex(8));
+    let slots = async || {
+        let condition = database.reader().condition().await.expect("an answer");
+        let mine = condition.idle_slots.into_iter();
+        mine.filter(|(name, _)| *name == slot).collect::<Vec<_>>()
+    };
+    assert_eq!(slots().await, []);
+    database.query(&format!(
+        "select pg_create_physical_replication_slot('{slot}', true)"
+    ));
+    let before = slots().await;
+    assert_eq!(before.len(), 1);
+    database.query("create table much as select repeat('x', 1000) from generate_series(1, 10000)");
+    let after = slots().await;
+    database.query(&format!("select pg_drop_replication_slot('{slot}')"));
+    assert!(
+        after[0].1 > before[0].1 + 10_000_000,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(slots().await, []);
+}
