@@ -208,7 +208,7 @@ impl DnsProbe {
 
     async fn over_https(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         question: Vec<u8>,
         progress: &mut Progress,
     ) -> Result<Vec<u8>, Failure> {
@@ -220,7 +220,7 @@ impl DnsProbe {
             .body(())
             .map_err(|error| Failure::new(CheckReason::Protocol, error))?;
         let began = Instant::now();
-        let answer = h2_call::call(stream, request, question, progress).await?;
+        let answer = h2_call::call(Box::new(stream), request, question, progress).await?;
         if answer.status != StatusCode::OK {
             let detail = format!("the HTTP status is {}", answer.status);
             return Err(Failure::new(CheckReason::Status, detail));

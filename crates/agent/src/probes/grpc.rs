@@ -89,7 +89,7 @@ impl GrpcProbe {
             None => {
                 write_at_once(&stream);
                 let began = Instant::now();
-                let answer = h2_call::call(stream, request, message, progress).await?;
+                let answer = h2_call::call(Box::new(stream), request, message, progress).await?;
                 progress.took(name!("answer_seconds"), began);
                 answer
             }
@@ -97,7 +97,7 @@ impl GrpcProbe {
                 let stream =
                     handshake(Arc::clone(config), server.clone(), stream, progress).await?;
                 let began = Instant::now();
-                let answer = h2_call::call(stream, request, message, progress).await?;
+                let answer = h2_call::call(Box::new(stream), request, message, progress).await?;
                 progress.took(name!("answer_seconds"), began);
                 answer
             }

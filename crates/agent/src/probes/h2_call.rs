@@ -21,9 +21,17 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
+/// A connection with or without TLS: one type, so that the program has one client of HTTP/2 and not one for
+/// each.
+pub(super) type Stream = Box<dyn Bytestream>;
+
+pub(super) trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for S {}
+
 /// Sends the request and reads its answer.
 pub(super) async fn call(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: Stream,
     request: Request<()>,
     body: Vec<u8>,
     progress: &mut Progress,

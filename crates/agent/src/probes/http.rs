@@ -232,7 +232,7 @@ impl HttpProbe {
                     return Err(http2::not_through_a_proxy());
                 }
                 let stream = Plain(stream);
-                Box::pin(self.request_http2(stream, visit, page, progress, clock)).await?
+                Box::pin(self.request_http2(Box::new(stream), visit, page, progress, clock)).await?
             }
             _ => {
                 self.request(Plain(stream), visit, true, page, progress, clock)
@@ -260,7 +260,9 @@ impl HttpProbe {
         page.certificate = tls.news(&shaken, progress, clock);
         let stream = shaken?;
         match self.versions.agreed(&stream)? {
-            true => Box::pin(self.request_http2(stream, visit, page, progress, clock)).await,
+            true => {
+                Box::pin(self.request_http2(Box::new(stream), visit, page, progress, clock)).await
+            }
             false => {
                 self.request(stream, visit, false, page, progress, clock)
                     .await

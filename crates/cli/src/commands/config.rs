@@ -1,6 +1,7 @@
 //! `tidegauge config`: whether the settings are sound, what is in effect and where it comes from,
 //! and what there is to set. It makes no connection and changes nothing.
 
+#[cfg(feature = "stores")]
 mod import;
 mod show;
 
@@ -17,6 +18,9 @@ pub(super) fn shape(command: Command) -> Command {
         .value_parser(["table", "json", "toml"])
         .default_value("table")
         .help("How they are printed");
+    // It is run once, where the whole program is; the one for agents alone is small.
+    #[cfg(feature = "stores")]
+    let command = command.subcommand(import::shape(Command::new("import")));
     command
         .subcommand_required(true)
         .subcommand(Command::new("check").about(
@@ -37,7 +41,6 @@ pub(super) fn shape(command: Command) -> Command {
                         .help("The user's name, without a colon"),
                 ),
         )
-        .subcommand(import::shape(Command::new("import")))
         .subcommand(Command::new("schema").about("Print a JSON Schema of the configuration file"))
         .subcommand(Command::new("example").about("Print a configuration file with every setting, its default and its meaning"))
 }
@@ -62,6 +65,7 @@ pub(super) fn run(settings: &Settings, matches: &ArgMatches) -> anyhow::Result<E
             let name = matches.get_one::<String>("name").map(String::as_str);
             say!("{}", user_line(name.unwrap_or_default())?)?;
         }
+        #[cfg(feature = "stores")]
         Some(("import", matches)) => {
             let imported = import::run(settings, matches)?;
             imported.notes.iter().for_each(|note| eprint_line(note));

@@ -36,6 +36,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<FileTable>, UsageError> {
 ///
 /// # Errors
 /// When it cannot be read, or its syntax is wrong.
+#[cfg(feature = "stores")]
 pub(crate) fn read_node(path: &Path, what: &str) -> Result<Node, UsageError> {
     let text = read_text(path, what)?;
     let name = path.display().to_string();

@@ -32,6 +32,17 @@ const C_FLAGS: [&str; 15] = [
     "-DZSTD_LEGACY_SUPPORT=0",
 ];
 
+/// Functions of the same code become one. Only the linker that Rust brings for this platform can do that.
+const LINK_FLAGS: &[&str] = if cfg!(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu"
+)) {
+    &["-C", "link-arg=-Wl,--icf=all"]
+} else {
+    &[]
+};
+
 /// Builds it in a folder of its own, as its C libraries differ from those of other builds.
 ///
 /// Returns the stripped program and its size in bytes.
@@ -40,9 +51,11 @@ pub(super) fn build() -> anyhow::Result<(PathBuf, u64)> {
     let folder = target().join("small");
     let mut cargo = command("cargo");
     cargo
-        .args(["build", "--profile", "small", "--locked"])
-        .args(["--package", PACKAGE])
+        .args(["rustc", "--profile", "small", "--locked"])
+        .args(["--package", PACKAGE, "--bin", "tidegauge"])
         .args(["--no-default-features", "--features", "agent"])
+        .arg("--")
+        .args(LINK_FLAGS)
         .env("OPENSSL_NO_VENDOR", "1")
         .env("CARGO_TARGET_DIR", &folder)
         .env("CFLAGS", C_FLAGS.join(" "));

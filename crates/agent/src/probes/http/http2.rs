@@ -1,7 +1,7 @@
 //! HTTP/2 for the probe `http` (RFC 9113): which versions are offered in the handshake, and one request over a
 //! connection that speaks it. The connection is driven here and closed with the check.
 
-use super::super::h2_call::failure;
+use super::super::h2_call::{Stream, failure};
 use super::super::keys::{KeyKind, ProbeKey, Values};
 use super::body::Chunks;
 use super::{Failure, HttpProbe, Onward, Page, Progress, Visit, redirect};
@@ -12,7 +12,6 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, Uri};
 use std::time::Instant;
 use tidegauge_model::{Clock, name};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -85,7 +84,7 @@ impl HttpProbe {
     /// One request over HTTP/2.
     pub(super) async fn request_http2(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: Stream,
         visit: &Visit<'_>,
         page: &mut Page,
         progress: &mut Progress,
