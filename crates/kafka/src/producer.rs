@@ -14,8 +14,6 @@
 //! - Every message that was queued gets exactly one delivery, also at the end ([`Producer`]'s drop
 //!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
 
-mod slack;
-
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -37,7 +35,6 @@ use crate::health::{self, Health};
 use crate::security::{self, Sasl};
 use crate::settings::{check_topic_name, of_config};
 use crate::{BrokerState, KafkaError, KafkaSettings, SendError};
-use slack::TimerSlack;
 
 /// How long the polling thread waits for deliveries at a time; they wake it at once.
 const POLL: Duration = Duration::from_millis(500);
@@ -68,11 +65,6 @@ pub struct ProducerOptions {
     pub linger: Duration,
     /// `zstd`, `lz4`, `snappy`, `gzip` or `none`.
     pub compression: &'static str,
-    /// How much later than it is due work of librdkafka may begin that only time makes due: its three threads look
-    /// each second whether there is any. What is woken (a message to send, an answer) is not later. The
-    /// kernel then wakes them together, and with others (`PR_SET_TIMERSLACK` of prctl(2); Linux alone).
-    /// With more than nothing, `linger` should be nothing.
-    pub timer_slack: Duration,
 }
 
 impl Default for ProducerOptions {
@@ -82,7 +74,6 @@ impl Default for ProducerOptions {
             max_in_flight_bytes: 16 << 20,
             linger: Duration::from_millis(20),
             compression: "zstd",
-            timer_slack: Duration::ZERO,
         }
     }
 }
@@ -284,11 +275,8 @@ impl Producer {
             work: Condvar::new(),
             stop: AtomicBool::new(false),
         };
-        // Threads have the slack of the one that makes them.
-        let slack = TimerSlack::of_this_thread(options.timer_slack);
         let client = BaseProducer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
-        drop(slack);
         let client = Arc::new(client);
         let polled = Arc::clone(&client);
         let poller = spawn("kafka-deliver", move || {

@@ -14,9 +14,6 @@ use tidegauge_wire::Encoder;
 use tokio::sync::mpsc;
 
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// librdkafka's own looks at the clock, a retry too, may be this much later; batches are sent when they
-/// come, and wait in the spool.
-const TIMER_SLACK: Duration = Duration::from_secs(2);
 /// How often the files of TLS are looked at.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
@@ -226,8 +223,8 @@ impl Broker for KafkaBroker {
                 .unwrap_or(u32::MAX),
             // One message may be larger than the bound; the producer must still take it.
             max_in_flight_bytes: self.settings.max_in_flight_bytes as u64 * 2,
+            // A batch of an agent is a message of some size already: waiting for another one is one wake more.
             linger: Duration::ZERO,
-            timer_slack: TIMER_SLACK,
             ..ProducerOptions::default()
         };
         // Before they are read: what is replaced in between is seen at the next look.
