@@ -1,10 +1,11 @@
 //! Tells the program which commit it is built from: `TIDEGAUGE_COMMIT` where packages and images set it,
-//! else what git says, else nothing; a source archive builds all the same.
+//! else what git says, else nothing; a source archive builds all the same. And has the linker strip releases.
 
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    strip();
     println!("cargo:rerun-if-env-changed=TIDEGAUGE_COMMIT");
     let given = std::env::var("TIDEGAUGE_COMMIT").ok();
     let commit = given.filter(|commit| !commit.is_empty()).or_else(|| {
@@ -22,6 +23,17 @@ fn main() {
     });
     if let Some(commit) = commit {
         println!("cargo:rustc-env=TIDEGAUGE_COMMIT={commit}");
+    }
+}
+
+/// As `strip = "symbols"` of the profile says: Cargo forgets it for a package that has a section of its own in the
+/// profile. `CARGO_PROFILE_RELEASE_STRIP=none` leaves a profiler its symbols.
+fn strip() {
+    const WISH: &str = "CARGO_PROFILE_RELEASE_STRIP";
+    println!("cargo:rerun-if-env-changed={WISH}");
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|is| is == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !is(WISH, "none") {
+        println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
 
