@@ -74,12 +74,20 @@ pub(super) async fn call(
             trailers: trailers.unwrap_or_default(),
         })
     };
+    driven(connection, exchange).await
+}
+
+/// Moves the bytes of a connection while something is exchanged over it.
+pub(super) async fn driven<T>(
+    connection: client::Connection<Stream>,
+    exchange: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::pin!(exchange);
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
         ended = connection => match ended {
-            // What was read before the end is still there for the call.
+            // What was read before the end is still there for the exchange.
             Ok(()) => exchange.await,
             Err(error) => Err(failure(&error)),
         },

@@ -27,7 +27,7 @@ use expect::Expected;
 pub(crate) use fetch::Fetcher;
 use http2::Versions;
 use hyper::http::response::Parts;
-use hyper::{Method, StatusCode, Version, header};
+use hyper::{Method, Response, StatusCode, Version, header};
 use hyper_util::rt::TokioIo;
 use plain::Plain;
 use proxy::Proxy;
@@ -325,26 +325,38 @@ impl HttpProbe {
             let began = Instant::now();
             let response = sender.send_request(request).await;
             let response = response.map_err(|error| failure(&error))?;
-            progress.took(name!("first_byte_seconds"), began);
-            let status = response.status();
-            progress.found(name!("status"), f64::from(status.as_u16()));
-            progress.found(name!("http_version"), version_text(response.version()));
-            match redirect::location(status, response.headers()) {
-                Some(location) if self.redirects.is_some() => Ok(Some(Onward {
-                    status,
-                    location,
-                    inside: false,
-                })),
-                _ => {
-                    let (head, body) = response.into_parts();
-                    let judged = self.judge(&head, body, page, progress, clock).await;
-                    judged.map(|()| None)
-                }
-            }
+            self.answered(response, began, page, progress, clock).await
         };
         tokio::select! {
             answer = answer => answer,
             never = connection => match never {},
+        }
+    }
+
+    /// What an answer comes to, whatever it was spoken over: where it leads, or whether it is as expected.
+    async fn answered<B: Chunks>(
+        &self,
+        response: Response<B>,
+        began: Instant,
+        page: &mut Page,
+        progress: &mut Progress,
+        clock: &dyn Clock,
+    ) -> Result<Option<Onward>, Failure> {
+        progress.took(name!("first_byte_seconds"), began);
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        progress.found(name!("status"), f64::from(status.as_u16()));
+        progress.found(name!("http_version"), version_text(head.version));
+        match redirect::location(status, &head.headers) {
+            Some(location) if self.redirects.is_some() => Ok(Some(Onward {
+                status,
+                location,
+                inside: false,
+            })),
+            _ => {
+                let judged = self.judge(&head, body, page, progress, clock).await;
+                judged.map(|()| None)
+            }
         }
     }
 
@@ -458,6 +470,7 @@ fn version_text(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
         _ => "1.1",
     }
 }

@@ -1,17 +1,17 @@
 //! HTTP/2 for the probe `http` (RFC 9113): which versions are offered in the handshake, and one request over a
 //! connection that speaks it. The connection is driven here and closed with the check.
 
-use super::super::h2_call::{Stream, failure};
+use super::super::h2_call::{Stream, driven, failure};
 use super::super::keys::{KeyKind, ProbeKey, Values};
 use super::body::Chunks;
-use super::{Failure, HttpProbe, Onward, Page, Progress, Visit, redirect};
+use super::{Failure, HttpProbe, Onward, Page, Progress, Visit};
 use crate::probes::CheckReason;
 use bytes::Bytes;
 use h2::{RecvStream, client};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Uri};
 use std::time::Instant;
-use tidegauge_model::{Clock, name};
+use tidegauge_model::Clock;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -112,33 +112,10 @@ impl HttpProbe {
                     .map_err(|error| failure(&error))?;
             }
             let response = response.await.map_err(|error| failure(&error))?;
-            progress.took(name!("first_byte_seconds"), began);
-            let status = response.status();
-            progress.found(name!("status"), f64::from(status.as_u16()));
-            progress.found(name!("http_version"), "2");
-            match redirect::location(status, response.headers()) {
-                Some(location) if self.redirects.is_some() => Ok(Some(Onward {
-                    status,
-                    location,
-                    inside: false,
-                })),
-                _ => {
-                    let (head, body) = response.into_parts();
-                    let judged = self.judge(&head, Data(body), page, progress, clock).await;
-                    judged.map(|()| None)
-                }
-            }
+            let response = response.map(Data);
+            self.answered(response, began, page, progress, clock).await
         };
-        tokio::pin!(exchange);
-        tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            ended = connection => match ended {
-                // What was read before the end is still there for the answer.
-                Ok(()) => exchange.await,
-                Err(error) => Err(failure(&error)),
-            },
-        }
+        driven(connection, exchange).await
     }
 
     /// The request as HTTP/2 has it: no headers of the connection, and the host as a part of the address (RFC
