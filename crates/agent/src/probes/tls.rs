@@ -17,7 +17,6 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tidegauge_model::FileStamp;
-use tidegauge_serve::pem_problem;
 
 /// Client settings, each made once for all targets that ask for the same, and forgotten when no target
 /// uses it any more. A file that is replaced is another one, so that what is read again is what is there.
@@ -192,6 +191,21 @@ fn with_identity(
     config
         .with_client_auth_cert(certificates, key)
         .map_err(|error| bad_certificate(&error))
+}
+
+/// What is wrong with a PEM file, without a piece of it: the library's own words hold the lines that it could
+/// not read, which may be those of a key (D13).
+fn pem_problem(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error as Pem;
+    match error {
+        Pem::MissingSectionEnd { .. } | Pem::IllegalSectionStart { .. } => {
+            "the PEM is damaged, or has lost its line breaks: the lines BEGIN and END stand alone"
+                .to_owned()
+        }
+        Pem::Base64Decode(_) => "the PEM is damaged: copy it again".to_owned(),
+        Pem::NoItemsFound => "there is nothing in it in PEM form".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, AgentError> {
