@@ -153,7 +153,6 @@ fn time_left(left: Duration) -> String {
 }
 
 /// A size as people read it.
-#[cfg(feature = "stores")]
 pub(crate) fn size(bytes: u64) -> String {
     let mut number = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {

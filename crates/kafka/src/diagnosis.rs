@@ -11,6 +11,8 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use crate::KafkaSettings;
 use crate::listener::listening;
 
+const NO_TOKEN: &str = "there is no token for kafka.sasl.mechanism = OAUTHBEARER";
+
 /// Parts of what is said, all of which must be there, and what they mean.
 const MEANINGS: &[(&[&str], &str)] = &[
     (
@@ -62,10 +64,6 @@ const MEANINGS: &[(&[&str], &str)] = &[
         "the broker hangs up on plaintext: if this port speaks TLS, say kafka.tls.enabled = true or kafka.tls.ca_file",
     ),
     (
-        &["Failed to acquire SASL OAUTHBEARER token"],
-        "there is no token for kafka.sasl.mechanism = OAUTHBEARER",
-    ),
-    (
         &["invalid_token"],
         "the broker does not accept the token: look at kafka.sasl.token_url with scope and audience, or at what token_file or token_command gives, and at this host's clock",
     ),
@@ -89,14 +87,20 @@ const MEANINGS: &[(&[&str], &str)] = &[
 
 /// What librdkafka says, with its meaning first if that is known.
 pub(crate) fn explain(said: &str) -> String {
+    explain_known(said).unwrap_or_else(|| said.trim().to_owned())
+}
+
+/// The same; `None` if it is not known.
+pub(crate) fn explain_known(said: &str) -> Option<String> {
     let said = said.trim();
+    // Why there is none is said by our own words.
+    if let Some((_, why)) = said.split_once("Failed to acquire SASL OAUTHBEARER token: ") {
+        return Some(format!("{NO_TOKEN}: {why}"));
+    }
     let meaning = MEANINGS
         .iter()
         .find(|(parts, _)| parts.iter().all(|part| said.contains(part)));
-    match meaning {
-        Some((_, meaning)) => format!("{meaning} ({said})"),
-        None => said.to_owned(),
-    }
+    meaning.map(|(_, meaning)| format!("{meaning} ({said})"))
 }
 
 /// Connects once more and listens to what librdkafka says of it; `None` if nothing stands in the way

@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use tokio::sync::watch;
 
-use crate::diagnosis::explain;
+use crate::diagnosis::{explain, explain_known};
 
 /// What is known about the brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,16 @@ impl Health {
         });
         if changed {
             tracing::info!(client = self.role, "Kafka brokers answer");
+        }
+    }
+
+    /// librdkafka logged that a connection failed. That a broker hung up is said nowhere else; it counts where it is
+    /// known what that means.
+    pub(crate) fn heard(&self, facility: &str, line: &str) {
+        if facility == "FAIL"
+            && let Some(meaning) = explain_known(line)
+        {
+            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(meaning);
         }
     }
 
@@ -121,6 +131,30 @@ pub(crate) fn log(level: Level, facility: &str, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_hung_up_on_us_is_told_where_it_is_known_what_that_means() {
+        let health = Health::new("consumer");
+        let state = health.subscribe();
+        let reason = || match &*state.borrow() {
+            BrokerState::Down { reason } => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        let down = ClientError::Global(Code::AllBrokersDown);
+        health.heard("FAIL", "a:1/1: Disconnected (after 600001ms in state UP)");
+        health.failed(&down, "1/1 brokers are down");
+        assert_eq!(reason(), "1/1 brokers are down", "an idle connection ended");
+        health.heard(
+            "FAIL",
+            "a:1/bootstrap: Disconnected while requesting ApiVersion (after 2ms in state APIVERSION_QUERY)",
+        );
+        health.failed(&down, "1/1 brokers are down");
+        assert!(
+            reason().starts_with("the broker hangs up on plaintext"),
+            "{}",
+            reason()
+        );
+    }
 
     #[test]
     fn only_changes_are_seen() {

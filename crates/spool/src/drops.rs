@@ -45,7 +45,7 @@ impl DropCause {
     }
 
     /// The cause behind a word. A word that this program does not have is a loss all the same.
-    fn parse(word: &str) -> Self {
+    pub(crate) fn parse(word: &str) -> Self {
         let known = Self::ALL.into_iter().find(|cause| cause.as_str() == word);
         known.unwrap_or(Self::Corrupt)
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// "TGsp".
-const APPLICATION_ID: u32 = 0x5447_7370;
+pub(crate) const APPLICATION_ID: u32 = 0x5447_7370;
 const FORMAT: i64 = 1;
 
 /// How long a statement waits for a reader from outside, such as a person with `sqlite3`.
@@ -291,7 +291,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

@@ -40,12 +40,14 @@ mod drops;
 mod entries;
 mod error;
 mod file;
+mod look;
 mod spool;
 mod state;
 
 pub use drops::{DropCause, Dropped};
 pub use entries::{Entry, Page};
 pub use error::SpoolError;
+pub use look::SpoolLook;
 pub use spool::{Opened, Spool, SpoolStats};
 pub use state::{Appended, NewBatch, SpoolSettings};
 

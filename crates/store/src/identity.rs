@@ -9,6 +9,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
+use tidegauge_model::{Clock, SystemClock};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 /// The files of a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl IdentityFiles {
         }
     }
 
-    /// Reads both, and checks that they belong together.
+    /// Reads both, and checks that they belong together, and that the certificate is valid today.
     ///
     /// # Errors
     /// [`ErrorClass::Usage`] with the file that is at fault.
@@ -52,6 +55,10 @@ impl IdentityFiles {
         &self,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), StoreError> {
         let certificates = certificates(&self.certificate)?;
+        if let Some(problem) = out_of_date(&certificates[0]) {
+            let doing = format!("using the certificate in {}", self.certificate.display());
+            return Err(StoreError::new(doing, ErrorClass::Usage).caused_by(problem));
+        }
         let doing = || format!("reading the key in {}", self.key.display());
         let usage = |cause: Box<dyn std::error::Error + Send + Sync>| {
             StoreError::new(doing(), ErrorClass::Usage).caused_by(cause)
@@ -94,6 +101,22 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         Ok(found) if found.is_empty() => Err(usage("there is no certificate in it, as PEM".into())),
         Ok(found) => Ok(found),
         Err(error) => Err(usage(pem_problem(&error).into())),
+    }
+}
+
+/// Why a certificate is not valid by this host's clock. One that cannot be read is left to TLS.
+fn out_of_date(der: &CertificateDer<'_>) -> Option<String> {
+    let validity = Certificate::from_der(der).ok()?.tbs_certificate.validity;
+    let now = u64::try_from(SystemClock.now_us() / 1_000_000).unwrap_or(0);
+    let (from, until) = (validity.not_before, validity.not_after);
+    if now > until.to_unix_duration().as_secs() {
+        Some(format!("it expired at {until}: have a new one made"))
+    } else if now < from.to_unix_duration().as_secs() {
+        Some(format!(
+            "it is not valid before {from}: wait, or set this host's clock"
+        ))
+    } else {
+        None
     }
 }
 

@@ -18,6 +18,7 @@ mod open;
 mod phases;
 pub mod postgres;
 mod reader;
+mod refused;
 mod rows;
 mod seen;
 pub mod sqlite;

@@ -9,6 +9,7 @@
 mod clients;
 mod database;
 mod eventually;
+pub mod golden;
 mod host_tree;
 mod mysql;
 pub mod proxy;

@@ -5,6 +5,7 @@
 //! itself is refused.
 
 mod certificates;
+mod doubts;
 mod host;
 mod kafka;
 #[cfg(feature = "stores")]

@@ -25,6 +25,17 @@ pub(super) fn kafka(settings: &Settings) -> Result<KafkaSettings, UsageError> {
     match kafka.check() {
         Ok(()) => Ok(kafka),
         Err(KafkaError::Security { setting, problem }) => Err(refused(settings, setting, &problem)),
+        Err(KafkaError::PropertyOwned { name, why }) => Err(refused(
+            settings,
+            "kafka.properties",
+            &format!("take `{name}` out: {why}"),
+        )),
+        Err(KafkaError::PropertyInvalid { name, reason })
+            if kafka.properties.contains_key(&name) =>
+        {
+            let problem = format!("`{name}` is refused: {reason}");
+            Err(refused(settings, "kafka.properties", &problem))
+        }
         Err(error) => Err(UsageError::one(error.to_string())),
     }
 }

@@ -1,5 +1,7 @@
 //! `tidegauge sink`: from Kafka into a database.
 
+mod replaced;
+
 use super::sink_view;
 use crate::health;
 use crate::instance::{Instance, Part};
@@ -81,18 +83,36 @@ async fn work(
     );
     tasks.push(upkeep);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let assembler = Assembler::new(&sink, clock.clone());
-    let source = KafkaSource::start(source, open_store(url, &options)?)?;
-    let sink = Sink::new(
-        store,
-        Box::new(source),
-        assembler,
-        sink,
-        clock,
-        status.clone(),
-        cancel,
-    );
-    let finished = sink.run().await;
+    // One that is to end by itself counts from its start, and is not begun again.
+    let begins_again = sink.cycles.is_none() && !sink.until_end;
+    let finished = loop {
+        let before = replaced::stamps(&source.kafka);
+        let reading = KafkaSource::start(source.clone(), open_store(url, &options)?)?;
+        let stop = cancel.child_token();
+        let running = Sink::new(
+            store,
+            Box::new(reading),
+            Assembler::new(&sink, clock.clone()),
+            sink.clone(),
+            clock.clone(),
+            status.clone(),
+            stop.clone(),
+        );
+        let replaced = async {
+            replaced::replaced(&source.kafka, before).await;
+            stop.cancel();
+            // The step that is under way ends, and the group is left.
+            std::future::pending().await
+        };
+        let finished = tokio::select! {
+            finished = running.run() => finished,
+            never = replaced, if begins_again => never,
+        };
+        if cancel.is_cancelled() || !matches!(finished, Ok(Finished::Stopped)) {
+            break finished;
+        }
+        store = open_store(url, &options)?;
+    };
     end.cancel();
     for task in tasks {
         task.await?;

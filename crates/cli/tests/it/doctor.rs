@@ -1,13 +1,15 @@
 //! `tidegauge doctor` on a set-up that is well, and on broken ones: what is said, and the status.
 
 use crate::produce::{look, make_topic, make_topic_with, numbered, send};
-use crate::program::{command, text};
+use crate::program::{PATIENCE, Program, command, text};
 use crate::security::{Configuration, mtls, scram};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tidegauge_testkit::servers::{Operation, Resource, USERS, allow, free_port};
-use tidegauge_testkit::{KafkaListeners, kafka, kafka_listeners, postgres_database, random_topic};
+use tidegauge_testkit::{
+    KafkaListeners, eventually, kafka, kafka_listeners, postgres_database, random_topic,
+};
 
 /// Within which it must have told, scenario 6.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
@@ -130,6 +132,7 @@ fn a_healthy_set_up_is_told_to_be_so() {
         "schema",
         "database rights",
         "store",
+        "database disk",
         "dead letters",
         "losses",
         "lag",
@@ -199,6 +202,50 @@ fn it_changes_nothing() {
     let of_missing = doctor(&kafka, &[&["--topic", &missing][..], &state_dir].concat());
     assert_eq!(of_missing.find("topic").0, "warning");
     assert_eq!(seen(), before);
+}
+
+/// The agent has its spool open and cannot send: what waits is told, and the agent is not disturbed.
+#[test]
+fn what_waits_in_the_spool_of_a_running_agent_is_told() {
+    let state = tempfile::tempdir().unwrap();
+    let closed = format!("127.0.0.1:{}", free_port());
+    let folder = ["--state-dir", text(state.path())];
+    let asked = || {
+        let brokers = format!("[kafka]\nbrokers = \"{closed}\"\n");
+        doctor(&brokers, &folder)
+    };
+    assert!(
+        !asked().findings.iter().any(|found| found.0 == "spool"),
+        "no agent was here"
+    );
+    let agent = [
+        "agent",
+        "--interval",
+        "100ms",
+        "--brokers",
+        &closed,
+        "--collectors",
+        "memory",
+    ];
+    let agent = Program::start(&[&agent[..], &folder].concat());
+    let batches = || {
+        let answer = asked();
+        let found = answer.findings.into_iter().find(|found| found.0 == "spool");
+        let (_, verdict, detail) = found?;
+        assert_eq!(verdict, "ok", "{detail}");
+        let (count, rest) = detail.split_once(" batches wait to be sent, ")?;
+        assert!(rest.contains("(0 %), the oldest for "), "{detail}");
+        count.parse::<u64>().ok()
+    };
+    let before = eventually(PATIENCE, "batches wait", batches);
+    let more = || batches().filter(|count| *count > before);
+    eventually(PATIENCE, "the agent goes on", more);
+    let said = agent.terminate();
+    assert!(!said.contains("ERROR"), "{said}");
+    assert!(
+        batches().unwrap() > before,
+        "they are there when it has ended"
+    );
 }
 
 #[test]
@@ -337,7 +384,7 @@ fn d13_each_broken_set_up_is_told_with_what_to_do() {
             vec![],
             "security",
             "failed",
-            "it is for another name than that in kafka.brokers",
+            "it is not for `127.1`: name the broker in kafka.brokers",
         ),
         (
             mtls(plaintext, certificates),

@@ -2,24 +2,24 @@
 //! person on call reads nothing else.
 
 use crate::doctor::{Answer, doctor};
-use crate::golden::{Masks, assert_golden};
 use crate::produce::{make_topic, make_topic_with};
 use crate::program::{command, text};
 use crate::security::{mtls, scram};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::time::Duration;
+use tidegauge_testkit::golden::Masks;
 use tidegauge_testkit::servers::{
     Distribution, MariadbOptions, MariadbServer, PostgresOptions, PostgresServer, USERS, free_port,
     write_certificates,
 };
 use tidegauge_testkit::{
-    eventually, kafka, kafka_listeners, mysql_query, postgres_database, postgres_query,
-    random_topic, skip,
+    assert_golden, eventually, kafka, kafka_listeners, mysql_query, postgres_database,
+    postgres_query, random_topic, skip,
 };
 
 /// All that is not well, and what certificates say, one finding after the other.
-fn story(answer: &Answer, masks: &Masks) -> String {
+pub(crate) fn story(answer: &Answer, masks: &Masks) -> String {
     let mut story = format!("status {}\n", answer.status.unwrap_or(-1));
     for (check, verdict, detail) in &answer.findings {
         if verdict != "ok" || check.contains("certificates") {
@@ -76,6 +76,10 @@ fn broken_connections_to_kafka_as_they_are_told() {
             mtls(ssl, certificates).replace("client.", "future."),
         ),
         (
+            "certificate_of_a_stranger",
+            mtls(ssl, certificates).replace("client.", "stranger."),
+        ),
+        (
             "key_of_another",
             mtls(ssl, certificates).replace("client.key", "expired.key"),
         ),
@@ -99,7 +103,7 @@ fn broken_connections_to_kafka_as_they_are_told() {
         let mut answer = doctor(&kafka, &[]);
         // Which file it is does not matter; that it is named does.
         answer.hide_configuration();
-        assert_golden(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
         assert_ne!(answer.status, Some(0), "{name}");
     }
 }
@@ -123,12 +127,12 @@ fn topics_and_rights_as_they_are_told() {
         make_topic_with(brokers, &topic, 1, &config);
         let masks = Masks::default().hide(&topic, "TOPIC");
         let answer = doctor(&of_plaintext, &["--topic", &topic]);
-        assert_golden(&format!("doctor/topic_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/topic_{name}"), &story(&answer, &masks));
     }
     let topic = random_topic("missing");
     let masks = Masks::default().hide(&topic, "TOPIC");
     let answer = doctor(&of_plaintext, &["--topic", &topic]);
-    assert_golden("doctor/topic_missing", &story(&answer, &masks));
+    assert_golden!("doctor/topic_missing", &story(&answer, &masks));
 
     // Bob has no rights at all.
     let (bob, password) = USERS[1];
@@ -141,7 +145,7 @@ fn topics_and_rights_as_they_are_told() {
         .hide(&group, "GROUP")
         .hide(port_of(&listeners.sasl_ssl), ":SASL");
     let answer = doctor(&kafka, &["--topic", &topic]);
-    assert_golden("doctor/topic_no_rights", &story(&answer, &masks));
+    assert_golden!("doctor/topic_no_rights", &story(&answer, &masks));
 }
 
 /// A PostgreSQL with TLS, and the folder of its certificates.
@@ -271,7 +275,7 @@ fn broken_connections_to_postgres_as_they_are_told() {
         ),
     ] {
         let answer = doctor("", &["--store", &url]);
-        assert_golden(&format!("doctor/postgres_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/postgres_{name}"), &story(&answer, &masks));
     }
 }
 
@@ -297,7 +301,7 @@ fn a_schema_and_a_role_that_will_not_do_as_they_are_told() {
     let as_role = database.url.replacen("postgres@", &format!("{role}@"), 1);
     let ask = |name: &str, url: &str| {
         let answer = doctor("", &["--store", url]);
-        assert_golden(&format!("doctor/postgres_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/postgres_{name}"), &story(&answer, &masks));
     };
     ask("role_without_rights", &as_role);
     query(&format!(
@@ -379,7 +383,7 @@ fn broken_connections_to_mysql_as_they_are_told() {
             assert!(migrated.status.success(), "{migrated:?}");
         }
         let answer = doctor("", &["--store", &url]);
-        assert_golden(&format!("doctor/mysql_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/mysql_{name}"), &story(&answer, &masks));
     }
 }
 
@@ -423,7 +427,7 @@ fn files_and_settings_that_cannot_be_used_as_they_are_told() {
         let mut answer = doctor(&configuration, &[]);
         answer.hide_configuration();
         assert_eq!(answer.status, Some(2), "{name}: {:?}", answer.findings);
-        assert_golden(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
     }
     let postgres = format!(
         "postgres://me@db.example.org/metrics?sslmode=verify-full&sslrootcert={}",
@@ -489,7 +493,7 @@ fn files_and_settings_that_cannot_be_used_as_they_are_told() {
     for (name, url) in cases {
         let answer = doctor("", &["--store", &url]);
         assert_eq!(answer.status, Some(2), "{name}: {:?}", answer.findings);
-        assert_golden(&format!("doctor/{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/{name}"), &story(&answer, &masks));
     }
 }
 
@@ -500,13 +504,13 @@ fn state_folders_that_will_not_do_as_they_are_told() {
     let file = folder.path().join("a_file");
     fs::write(&file, "").unwrap();
     let answer = doctor("", &["--state-dir", text(&file)]);
-    assert_golden("doctor/state_is_a_file", &story(&answer, &masks));
+    assert_golden!("doctor/state_is_a_file", &story(&answer, &masks));
 
     let full = "[agent]\nspool_bytes = \"900000GiB\"\n";
     let state = folder.path().join("state");
     fs::create_dir(&state).unwrap();
     let answer = doctor(full, &["--state-dir", text(&state)]);
-    assert_golden("doctor/state_too_small", &story(&answer, &masks));
+    assert_golden!("doctor/state_too_small", &story(&answer, &masks));
 
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
@@ -519,7 +523,7 @@ fn state_folders_that_will_not_do_as_they_are_told() {
         fs::set_permissions(&spool, Permissions::from_mode(file_mode)).unwrap();
         fs::set_permissions(&closed, Permissions::from_mode(folder_mode)).unwrap();
         let answer = crate::doctor::doctor_without_rights(&closed);
-        assert_golden(&format!("doctor/state_{name}"), &story(&answer, &masks));
+        assert_golden!(&format!("doctor/state_{name}"), &story(&answer, &masks));
     }
 }
 
@@ -544,7 +548,7 @@ fn a_broker_that_is_well_and_a_database_behind_it() {
         .hide(&topic, "TOPIC");
     let kafka = format!("[kafka]\nbrokers = \"{brokers}\"\n");
     let answer = doctor(&kafka, &["--topic", &topic, "--store", &database.url]);
-    assert_golden(
+    assert_golden!(
         "doctor/dead_letters_and_lost_messages",
         &story(&answer, &masks),
     );

@@ -1,10 +1,12 @@
 //! Scenario 6: TLS and SASL on a real broker; what is wrong is told, and nothing falls back to
 //! plaintext (D13).
 
-use crate::program::{PATIENCE, Program, command, http_get, number, text};
+use crate::program::{PATIENCE, Program, command, number, text};
+use crate::refused;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use tidegauge_testkit::golden::Masks;
 use tidegauge_testkit::servers::USERS;
 use tidegauge_testkit::{
     KafkaListeners, eventually, kafka_listeners, postgres_database, random_topic,
@@ -150,12 +152,12 @@ fn d13_bad_files_end_the_start_with_one_line() {
         ),
         (
             "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\nacks = 1\n".to_owned(),
-            "Kafka property acks can't be set: the delivery contract fixes it (acknowledged by all replicas, in order, never expired)",
+            "CONFIG:3: kafka.properties: take `acks` out: the delivery contract fixes it (acknowledged by all replicas, in order, never expired)",
         ),
         (
             "[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\nssl.ca.location = \"/ca\"\n"
                 .to_owned(),
-            "Kafka property ssl.ca.location can't be set: say it in [kafka.tls]",
+            "CONFIG:3: kafka.properties: take `ssl.ca.location` out: say it in [kafka.tls]",
         ),
     ];
     for (kafka, expected) in cases {
@@ -178,7 +180,7 @@ fn d13_bad_files_end_the_start_with_one_line() {
     }
 }
 
-/// What only the broker shows: the agent keeps its samples and says within 30 s what is wrong.
+/// What only the broker shows: the agent keeps its samples and says within 30 s what is wrong, and so does a sink.
 #[test]
 fn d13_what_the_broker_refuses_is_told_in_log_and_healthz() {
     const TEST: &str = "security::d13_what_the_broker_refuses_is_told_in_log_and_healthz";
@@ -191,61 +193,66 @@ fn d13_what_the_broker_refuses_is_told_in_log_and_healthz() {
         sasl_ssl,
         certificates,
     } = &listeners;
+    let port = |address: &str| format!(":{}", address.rsplit_once(':').unwrap().1);
     let no_certificate = format!(
         "[kafka]\nbrokers = \"{ssl}\"\n[kafka.tls]\nca_file = \"{}/ca.pem\"\n",
         certificates.display()
     );
     let cases = [
         (
+            "wrong_ca",
             mtls(ssl, certificates).replace("/ca.pem", "/other-ca.pem"),
             "the broker's certificate is not accepted: its authority is not among those of kafka.tls.ca_file",
         ),
-        (no_certificate, "kafka.tls.certificate_file"),
         (
+            "no_client_certificate",
+            no_certificate,
+            "kafka.tls.certificate_file",
+        ),
+        (
+            "certificate_of_a_stranger",
+            mtls(ssl, certificates).replace("client.", "stranger."),
+            "kafka.tls.certificate_file",
+        ),
+        (
+            "wrong_password",
             scram(sasl_ssl, certificates, "wr0ng"),
             "the broker refuses name or password: look at kafka.sasl.username",
         ),
         (
+            "tls_to_a_plaintext_port",
             mtls(plaintext, certificates),
             "take the port of the TLS listener",
         ),
         (
+            "plaintext_to_a_tls_port",
             format!("[kafka]\nbrokers = \"{ssl}\"\n"),
             "the broker hangs up on plaintext: if this port speaks TLS, say kafka.tls.enabled = true",
         ),
         (
+            "unknown_name",
             "[kafka]\nbrokers = \"none.invalid:9092\"\n".to_owned(),
             "this name is not known: look at kafka.brokers",
         ),
     ];
-    let mut agents = Vec::new();
-    for (kafka, expected) in &cases {
-        let configuration = Configuration::new(kafka);
-        let listen = format!("127.0.0.1:{}", tidegauge_testkit::servers::free_port());
-        let agent = agent(
-            &configuration,
-            &random_topic("refused"),
-            &["--listen", &listen],
-        );
-        agents.push((configuration, agent, listen, *expected));
-    }
-    for (configuration, mut agent, listen, expected) in agents {
-        let what = format!("{} is told", configuration.file());
-        eventually(TOLD_WITHIN, &what, || {
-            agent.output().contains(expected).then_some(())
-        });
-        eventually(TOLD_WITHIN, &what, || {
-            let page = http_get(&listen, "/healthz")?;
-            (page.contains("503") && page.contains(expected)).then_some(())
-        });
-        assert!(agent.is_running(), "samples are kept");
-        let said = agent.output();
-        assert!(!said.contains("wr0ng"), "{said}");
+    let started: Vec<_> = cases
+        .iter()
+        .map(|(_, kafka, _)| (refused::agent(kafka), refused::sink(kafka)))
+        .collect();
+    for ((name, _, expected), (agent, sink)) in cases.iter().zip(started) {
+        let masks = || {
+            Masks::default()
+                .hide(port(plaintext), ":PLAINTEXT")
+                .hide(port(ssl), ":TLS")
+                .hide(port(sasl_ssl), ":SASL")
+        };
+        agent.assert_told(&format!("agent_{name}"), expected, masks());
+        sink.assert_told(&format!("sink_{name}"), expected, masks());
     }
 }
 
-/// A certificate that the broker does not take is replaced while the agent runs: it connects anew, and what
-/// it kept until then is delivered.
+/// A certificate that the broker does not take is replaced while agent and sink run: they connect anew, and what
+/// was kept until then is delivered.
 #[test]
 fn certificates_that_are_replaced_are_taken_up_and_nothing_is_lost() {
     const TEST: &str = "security::certificates_that_are_replaced_are_taken_up_and_nothing_is_lost";
@@ -262,38 +269,39 @@ fn certificates_that_are_replaced_are_taken_up_and_nothing_is_lost() {
     let configuration = Configuration::new(&mtls(&listeners.ssl, ours));
     let topic = random_topic("replaced");
     let mut agent = agent(&configuration, &topic, &[]);
-    eventually(TOLD_WITHIN, "the certificate is refused", || {
-        agent
-            .output()
-            .contains("kafka.tls.certificate_file")
-            .then_some(())
-    });
+    let file = configuration.file();
+    let arguments = [
+        "sink", "--config", &file, "--topic", &topic, "--group", &topic,
+    ];
+    let mut sink = Program::start(&[&arguments[..], &["--store", &database.url]].concat());
+    for program in [&agent, &sink] {
+        eventually(TOLD_WITHIN, "the certificate is refused", || {
+            let said = program.output();
+            said.contains("kafka.tls.certificate_file").then_some(())
+        });
+    }
     // Half of a pair changes nothing; `expired.key` is that of another certificate.
     fs::copy(ours.join("expired.key"), ours.join("client.key")).unwrap();
-    eventually(TOLD_WITHIN, "the half is told", || {
-        agent
-            .output()
-            .contains("does not fit the certificate")
-            .then_some(())
-    });
+    for program in [&agent, &sink] {
+        eventually(TOLD_WITHIN, "the half is told", || {
+            let said = program.output();
+            said.contains("does not fit the certificate").then_some(())
+        });
+    }
     for file in ["client.pem", "client.key"] {
         let beside = ours.join("new");
         fs::copy(good.join(file), &beside).unwrap();
         fs::rename(&beside, ours.join(file)).unwrap();
     }
-    let file = configuration.file();
-    let arguments = [
-        "sink", "--config", &file, "--topic", &topic, "--group", &topic,
-    ];
-    let sink = Program::start(&[&arguments[..], &["--store", &database.url]].concat());
     let rows = || number(&database, "select count(*) from load").filter(|rows| *rows >= 4);
     eventually(PATIENCE, "rows arrive", rows);
-    assert!(agent.is_running());
-    let said = agent.terminate() + &sink.terminate();
-    assert!(
-        said.contains("the files of [kafka.tls] were replaced, connecting anew"),
-        "{said}"
-    );
+    assert!(agent.is_running() && sink.is_running());
+    for said in [agent.terminate(), sink.terminate()] {
+        assert!(
+            said.contains("the files of [kafka.tls] were replaced, connecting anew"),
+            "{said}"
+        );
+    }
     let lost = "select sum(missing_batches + dropped_batches)::bigint from ledger";
     assert_eq!(number(&database, lost), Some(0));
 }

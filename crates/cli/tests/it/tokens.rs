@@ -1,13 +1,20 @@
 //! OAUTHBEARER: tokens of a provider, of a file and of a command, on a real broker; refreshed before they
 //! expire, and told of where there are none (D13).
 
-use crate::program::{PATIENCE, Program, command, http_get, number, text};
+use crate::doctor::doctor;
+use crate::doctor_texts::story;
+use crate::program::{PATIENCE, Program, command, number, text};
+use crate::refused;
 use crate::security::Configuration;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tidegauge_testkit::golden::Masks;
+use tidegauge_testkit::servers::free_port;
 use tidegauge_testkit::{
-    Database, KafkaListeners, TokenProvider, eventually, kafka_listeners, postgres_database,
-    random_topic, unsecured_token,
+    Database, KafkaListeners, TokenProvider, assert_golden, eventually, kafka_listeners,
+    postgres_database, random_topic, unsecured_token,
 };
 
 const LIFE: Duration = Duration::from_secs(8);
@@ -127,6 +134,21 @@ fn tokens_of_a_file_and_a_command_are_read_again() {
     }
 }
 
+/// A server of HTTP without TLS, as it answers the first bytes of a handshake. Its thread ends with the process.
+fn answers_anything_with_400() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let heard = stream.read(&mut [0; 512]);
+            let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+            // Who has hung up meanwhile is told nothing.
+            let _gone = heard.and_then(|_| stream.write_all(answer));
+        }
+    });
+    address
+}
+
 #[test]
 fn d13_what_stands_in_the_way_of_a_token_is_told_with_what_to_do() {
     const TEST: &str = "tokens::d13_what_stands_in_the_way_of_a_token_is_told_with_what_to_do";
@@ -144,54 +166,77 @@ fn d13_what_stands_in_the_way_of_a_token_is_told_with_what_to_do() {
             r#"{"access_token":"opaque","expires_in":60}"#.to_owned(),
         )
     });
-    let away = "http://127.0.0.1:1/token";
+    let closed = format!("http://127.0.0.1:{}/token", free_port());
+    let without_tls = format!("https://{}/token", answers_anything_with_400());
+    // The broker's own port has a certificate by an authority that is not the system's.
+    let not_trusted = format!("https://{}/token", listeners.ssl);
+    let masks = || {
+        [
+            (refuses.url(), ":REFUSES"),
+            (talks.url(), ":TALKS"),
+            (closed.as_str(), ":CLOSED"),
+            (without_tls.as_str(), ":WITHOUT_TLS"),
+            (not_trusted.as_str(), ":TLS"),
+        ]
+        .into_iter()
+        .fold(Masks::default(), |masks, (url, word)| {
+            let port = url.rsplit_once(':').unwrap().1;
+            let port = port.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+            masks.hide(format!(":{port}"), word)
+        })
+        .hide(
+            format!(":{}", listeners.sasl_ssl.rsplit_once(':').unwrap().1),
+            ":SASL",
+        )
+    };
     let cases = [
         (
+            "client_refused",
             of_provider(&listeners, refuses.url()),
-            "/token: the provider answers 401: invalid_client unknown client; look at kafka.sasl.client_id, kafka.sasl.client_secret_file",
+            "the provider answers 401: invalid_client unknown client",
         ),
         (
+            "no_token_in_the_answer",
             of_provider(&listeners, talks.url()),
-            "/token: the provider's answer is no token",
+            "the provider's answer is no token",
         ),
         (
-            of_provider(&listeners, away),
-            "127.0.0.1:1/token: connecting: Connection refused",
+            "nobody_listens",
+            of_provider(&listeners, &closed),
+            "Connection refused",
         ),
         (
+            "unknown_name",
+            of_provider(&listeners, "https://none.invalid/token"),
+            "none.invalid",
+        ),
+        (
+            "provider_not_trusted",
+            of_provider(&listeners, &not_trusted),
+            "kafka.sasl.token_ca_file",
+        ),
+        (
+            "provider_without_tls",
+            of_provider(&listeners, &without_tls),
+            "kafka.sasl.token_url",
+        ),
+        (
+            "not_accepted",
             of_provider(&listeners, foreign.url()),
             "the broker does not accept the token: look at kafka.sasl.token_url",
         ),
     ];
-    for (settings, expected) in cases {
-        let configuration = Configuration::new(&settings);
-        let state = tempfile::tempdir().unwrap();
-        let listen = format!("127.0.0.1:{}", tidegauge_testkit::servers::free_port());
-        let file = configuration.file();
-        let mut agent = Program::start(&[
-            "agent",
-            "--config",
-            &file,
-            "--topic",
-            &random_topic("tokens"),
-            "--interval",
-            "1s",
-            "--listen",
-            &listen,
-            "--state-dir",
-            text(state.path()),
-        ]);
-        let what = format!("{expected} is told");
-        eventually(Duration::from_secs(30), &what, || {
-            let page = http_get(&listen, "/healthz")?;
-            (page.contains("503") && page.contains(expected)).then_some(())
-        });
-        assert!(agent.is_running(), "samples are kept");
-        let said = agent.output();
-        assert!(
-            !said.contains("s3cret") && !said.contains("opaque"),
-            "{said}"
-        );
+    let started: Vec<_> = cases
+        .iter()
+        .map(|(_, kafka, _)| refused::agent(kafka))
+        .collect();
+    for ((name, kafka, expected), agent) in cases.iter().zip(started) {
+        agent.assert_told(&format!("token_{name}"), expected, masks());
+        let mut answer = doctor(kafka, &[]);
+        answer.hide_configuration();
+        let told = story(&answer, &masks());
+        assert_golden!(&format!("doctor/kafka_token_{name}"), &told);
+        assert_eq!(answer.status, Some(1), "{name}");
     }
 }
 

@@ -68,6 +68,7 @@ impl ClientContext for GroupContext {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.health.heard(facility, line);
         health::log(level, facility, line);
     }
 

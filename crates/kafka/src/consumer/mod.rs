@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -301,6 +301,11 @@ impl Consumer {
         let role = "consumer";
         let mut config = settings.config(role)?;
         options.apply(&mut config);
+        // That a broker hangs up, as on plaintext where it wants TLS, is only logged, and at this level.
+        config.set("log.connection.close", "true");
+        if !tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         let health = Health::new(role);
         let (state, shared) = (health.subscribe(), Arc::new(Shared::default()));
         let context = GroupContext::new(health, Arc::clone(&shared), settings.sasl.clone());

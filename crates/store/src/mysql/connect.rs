@@ -66,7 +66,7 @@ impl Session {
         let connecting = Conn::new(driver);
         let connection = tokio::time::timeout(target.options.connect_deadline, connecting)
             .await
-            .map_err(|_| errors::deadline_elapsed(doing, During::Statement))?
+            .map_err(|_| errors::nobody_answers(doing))?
             .map_err(|error| errors::from_driver(doing, During::Statement, error))?;
         let mut session = Self {
             connection,

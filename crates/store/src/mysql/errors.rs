@@ -3,9 +3,18 @@
 //!
 //! What is not known is an outage: waiting loses nothing, a wrong dead letter loses data (D8).
 
+use crate::refused::{Names, explained};
 use crate::{ErrorClass, StoreError};
 use mysql_async::{Error as Driver, IoError, ServerError};
 use std::error::Error;
+
+/// What the URL's parameters are called, for what is said of TLS.
+const NAMES: Names = Names {
+    authorities: "ssl-ca",
+    certificate: "ssl-cert",
+    key: "ssl-key",
+    without: "ssl-mode=disabled",
+};
 
 /// What was under way when an error came, which decides what is known of the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +59,10 @@ fn advice(code: u16) -> Option<&'static str> {
             "the user lacks a right: it must be granted all on its database, or with \
              `store.manage_schema = false` SELECT, INSERT and UPDATE"
         }
-        1045 | 1698 => "check user and password in the store's URL",
+        1045 | 1698 => {
+            "check user and password in the store's URL; or the user must come over TLS (ssl-mode), with a certificate \
+             (ssl-cert, ssl-key), or from another host"
+        }
         1049 => "create the database first",
         1053 | 1927 => "the server is going down, or somebody ended the connection",
         1054 | 1146 => {
@@ -74,7 +86,11 @@ const fn commit_was_refused(code: u16) -> bool {
 /// Makes the error of `doing` from the driver's.
 pub(super) fn from_driver(doing: impl Into<String>, during: During, error: Driver) -> StoreError {
     let outage = |doing: String, cause: Box<dyn Error + Send + Sync>| {
-        let made = StoreError::new(doing, ErrorClass::Outage).caused_by(cause);
+        let made = StoreError::new(doing, ErrorClass::Outage);
+        let made = match explained(cause.as_ref(), &NAMES) {
+            Some(text) => made.caused_by(text),
+            None => made.caused_by(cause),
+        };
         known_outcome(made, during == During::Statement)
     };
     match error {
@@ -127,6 +143,13 @@ pub(super) fn deadline_elapsed(doing: impl Into<String>, during: During) -> Stor
     let made =
         StoreError::new(doing, ErrorClass::Outage).caused_by("no answer within the deadline");
     known_outcome(made, during == During::Statement)
+}
+
+/// The error of a connection that was not made in time.
+pub(super) fn nobody_answers(doing: impl Into<String>) -> StoreError {
+    StoreError::new(doing, ErrorClass::Outage)
+        .caused_by("no answer within the deadline; is there a firewall in between?")
+        .rolled_back()
 }
 
 /// An answer that has another form than was asked for: the schema was changed by hand.

@@ -59,7 +59,7 @@ impl Session {
         let opened = open(&driver, tls);
         let (client, task) = tokio::time::timeout(target.options.connect_deadline, opened)
             .await
-            .map_err(|_| errors::deadline_elapsed(doing, During::Statement))?
+            .map_err(|_| errors::nobody_answers(doing))?
             .map_err(|error| errors::from_driver(doing, During::Statement, error))?;
         let session = Self {
             client,

@@ -3,9 +3,18 @@
 //!
 //! What is not known is an outage: waiting loses nothing, a wrong dead letter loses data (D8).
 
+use crate::refused::{Names, explained};
 use crate::{ErrorClass, StoreError};
 use std::error::Error;
 use std::fmt;
+
+/// What the URL's parameters are called, for what is said of TLS.
+const NAMES: Names = Names {
+    authorities: "sslrootcert",
+    certificate: "sslcert",
+    key: "sslkey",
+    without: "sslmode=disable",
+};
 
 /// What was under way when an error came, which decides what is known of the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +61,14 @@ fn commit_was_refused(code: &str) -> bool {
 }
 
 /// What a person can do about a code, where the server's own text does not say it.
-fn advice(code: &str) -> Option<&'static str> {
+fn advice(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
+        "28000" if message.contains("client certificate") => {
+            "say sslcert and sslkey in the store's URL: a certificate by the authority of the server's ssl_ca_file"
+        }
+        "28000" | "28P01" if message.starts_with("certificate authentication failed") => {
+            "the common name of our certificate (sslcert) must be that user, or the server's pg_ident map it to them"
+        }
         "42P01" | "42703" | "3F000" => {
             "tables are missing or older than this program: run `tidegauge store migrate` or start \
              a sink"
@@ -80,7 +95,11 @@ pub(super) fn from_driver(
 ) -> StoreError {
     let Some(said) = error.as_db_error() else {
         // The connection broke or was never made.
-        let made = StoreError::new(doing, ErrorClass::Outage).caused_by(error);
+        let made = StoreError::new(doing, ErrorClass::Outage);
+        let made = match explained(&error, &NAMES) {
+            Some(text) => made.caused_by(text),
+            None => made.caused_by(error),
+        };
         return match during {
             During::Statement => made.rolled_back(),
             During::Commit => made,
@@ -88,7 +107,7 @@ pub(super) fn from_driver(
     };
     let code = said.code().code().to_owned();
     let mut text = said.message().to_owned();
-    for more in [said.detail(), said.hint(), advice(&code)]
+    for more in [said.detail(), said.hint(), advice(&code, said.message())]
         .into_iter()
         .flatten()
     {
@@ -134,6 +153,13 @@ pub(super) fn deadline_elapsed(doing: impl Into<String>, during: During) -> Stor
         During::Statement => made.rolled_back(),
         During::Commit => made,
     }
+}
+
+/// The error of a connection that was not made in time.
+pub(super) fn nobody_answers(doing: impl Into<String>) -> StoreError {
+    StoreError::new(doing, ErrorClass::Outage)
+        .caused_by("no answer within the deadline; is there a firewall in between?")
+        .rolled_back()
 }
 
 /// An answer that has another form than was asked for: the schema was changed by hand.

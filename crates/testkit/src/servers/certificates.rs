@@ -11,6 +11,7 @@
 //! | `client.pem`, `client.key` | certificate and key of `alice` |
 //! | `expired.pem`, `expired.key` | the same, valid until 2021 only |
 //! | `future.pem`, `future.key` | the same, valid from 2099 on |
+//! | `stranger.pem`, `stranger.key` | `alice` too, but signed by the authority of `other-ca.pem` |
 //! | `encrypted.key` | the key of `client.pem`, with the password `opensesame` |
 //! | `traditional.key` | the same in the older form, `EC PRIVATE KEY` |
 //! | `client.p12` | the same key and a certificate that it signed itself, with that password |
@@ -41,7 +42,8 @@ pub fn write_certificates(folder: &Path) -> anyhow::Result<()> {
     };
     let authority = authority("Tidegauge test authority")?;
     write("ca.pem", &authority.pem())?;
-    write("other-ca.pem", &self::authority("Another authority")?.pem())?;
+    let other = self::authority("Another authority")?;
+    write("other-ca.pem", &other.pem())?;
 
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut server = params("localhost", names)?;
@@ -61,6 +63,10 @@ pub fn write_certificates(folder: &Path) -> anyhow::Result<()> {
     write("traditional.key", include_str!("keys/traditional.key"))?;
     let store = folder.join("client.p12");
     fs::write(&store, include_bytes!("keys/client.p12")).context("write client.p12")?;
+
+    let (certificate, key) = sign(&client, &other)?;
+    write("stranger.pem", &certificate)?;
+    write("stranger.key", &key)?;
 
     client.not_before = date_time_ymd(2020, 1, 1);
     client.not_after = date_time_ymd(2021, 1, 1);

@@ -3,7 +3,7 @@
 //! Not a verification: that is the client's that counts, whose own error is told elsewhere. Nothing is
 //! sent, and the connection ends with the handshake.
 
-use super::{DEADLINE, Findings, Verdict};
+use super::{DEADLINE, Findings, Verdict, doubts};
 use crate::settings::Settings;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -32,7 +32,7 @@ const OURS: &[&str] = &[
 
 /// What people want to know of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
+struct Shown {
     subject: String,
     issuer: String,
     /// From when on it is valid, seconds since 1970 UTC.
@@ -60,32 +60,38 @@ impl Shown {
     }
 }
 
-/// The certificates of a broker at `host:port`, its own first.
-pub(super) async fn of_broker(broker: &str, findings: &mut Findings) {
+/// The certificates of a broker at `host:port`, its own first; and why it may not be trusted, by its name and the
+/// authorities of this file or the system's.
+pub(super) async fn of_broker(
+    broker: &str,
+    ca_file: Option<&Path>,
+    findings: &mut Findings,
+) -> Option<String> {
     let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let stream = match tokio::time::timeout(DEADLINE, TcpStream::connect(broker)).await {
         Ok(Ok(stream)) => stream,
         // That nobody answers is told by the check before.
-        _ => return,
+        _ => return None,
     };
-    told(
-        "certificates",
-        broker,
-        handshake(stream, name).await,
-        findings,
-    );
+    let chain = handshake(stream, name).await;
+    let doubt = doubts::of_chain(chain.as_deref().unwrap_or_default(), name, ca_file);
+    told("certificates", broker, chain, findings);
+    doubt
 }
 
 /// What a handshake on this connection brought.
 pub(super) fn told(
     check: &'static str,
     whose: &str,
-    shown: Result<Vec<Shown>, String>,
+    chain: Result<Vec<CertificateDer<'static>>, String>,
     findings: &mut Findings,
 ) {
-    match shown {
-        Ok(shown) => judge(check, &format!("{whose} shows"), &shown, now(), findings),
+    match chain {
+        Ok(chain) => {
+            let shown: Vec<_> = chain.iter().filter_map(Shown::of).collect();
+            judge(check, &format!("{whose} shows"), &shown, now(), findings);
+        }
         // What is wrong is said by the client that counts.
         Err(error) => findings.warning(check, format!("{whose} shows no certificate: {error}")),
     }
@@ -155,7 +161,10 @@ fn judge(check: &'static str, whose: &str, chain: &[Shown], now: i64, findings: 
 ///
 /// # Errors
 /// Why there was no TLS.
-pub(super) async fn handshake(stream: TcpStream, name: &str) -> Result<Vec<Shown>, String> {
+pub(super) async fn handshake(
+    stream: TcpStream,
+    name: &str,
+) -> Result<Vec<CertificateDer<'static>>, String> {
     let seen = Arc::new(Looks(Mutex::default()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -181,7 +190,7 @@ pub(super) async fn handshake(stream: TcpStream, name: &str) -> Result<Vec<Shown
 
 /// Notes what is shown. It trusts nothing for anybody: the one connection that has it is never written to.
 #[derive(Debug)]
-struct Looks(Mutex<Vec<Shown>>);
+struct Looks(Mutex<Vec<CertificateDer<'static>>>);
 
 impl ServerCertVerifier for Looks {
     fn verify_server_cert(
@@ -194,7 +203,7 @@ impl ServerCertVerifier for Looks {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let all = std::iter::once(end_entity).chain(intermediates);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = all.filter_map(Shown::of).collect();
+        *seen = all.map(|der| der.clone().into_owned()).collect();
         Ok(ServerCertVerified::assertion())
     }
 

@@ -1,13 +1,16 @@
-//! The state folder (there, writable, with room), our own certificates, and the collectors.
+//! The state folder (there, writable, with room), what waits in the spool, our own certificates, and the collectors.
 
 use super::{Findings, certificates};
-use crate::settings::Settings;
+use crate::progress::size;
+use crate::settings::{Settings, value};
 use crate::state_dir;
 use rustix::fs::{Access, access, statvfs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tidegauge_agent::collectors::{COLLECTORS, availability};
 use tidegauge_agent::identity;
-use tidegauge_model::SystemClock;
+use tidegauge_model::{Clock as _, SystemClock};
+use tidegauge_spool::SpoolLook;
 
 /// File systems over a network, by the beginning of their names.
 const OVER_THE_NETWORK: &[&str] = &[
@@ -23,9 +26,16 @@ const OVER_THE_NETWORK: &[&str] = &[
 /// With less room the spool's own file cannot grow.
 const LEAST_FREE: u64 = 16 << 20;
 
+/// A spool that is so full, in hundredths, is worth a warning.
+const MUCH_WAITS: u64 = 80;
+
+/// What waits for longer is taken by nobody: an agent sends every few seconds.
+const WAITS_LONG: Duration = Duration::from_secs(300);
+
 pub(super) fn check(settings: &Settings) -> Findings {
     let mut findings = Findings::default();
     state_folder(settings, &mut findings);
+    spool(settings, &mut findings);
     certificates::ours(settings, &mut findings);
     collectors(settings, &mut findings);
     findings
@@ -106,6 +116,65 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// What the agent of this state folder has not sent yet, whether it runs or not.
+fn spool(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "spool";
+    let Ok(folder) = state_dir::path(settings) else {
+        return;
+    };
+    let bound = settings.bytes("agent.spool_bytes").unwrap_or(u64::MAX);
+    match SpoolLook::at(&folder.join("spool.db")) {
+        // No agent ever ran with this folder.
+        Ok(None) => {}
+        Ok(Some(look)) => waiting(&look, bound, SystemClock.now_us(), findings),
+        Err(error) => findings.warning(CHECK, super::told(&error)),
+    }
+}
+
+fn waiting(look: &SpoolLook, bound: u64, now_us: i64, findings: &mut Findings) {
+    const CHECK: &str = "spool";
+    let dropped: u64 = look.dropped.values().sum();
+    if dropped > 0 {
+        let causes = look.dropped.iter();
+        let causes: Vec<_> = causes
+            .map(|(cause, count)| format!("{count} {}", cause.as_str()))
+            .collect();
+        findings.warning(
+            CHECK,
+            format!(
+                "{dropped} batches were given up and no sink knows of it yet ({}): agent.spool_bytes and agent.spool_age \
+                 say what is kept. It is told with the next batch that is sent, and counted in the ledger",
+                causes.join(", ")
+            ),
+        );
+    }
+    let Some(oldest_us) = look.oldest_us else {
+        return findings.ok(CHECK, "nothing waits to be sent");
+    };
+    let age = Duration::from_micros(u64::try_from(now_us - oldest_us).unwrap_or(0));
+    let hundredths = look.bytes.saturating_mul(100) / bound.max(1);
+    let said = format!(
+        "{} batches wait to be sent, {} of {} ({hundredths} %), the oldest for {}",
+        look.entries,
+        size(look.bytes),
+        size(bound),
+        value::duration_text(Duration::from_secs(age.as_secs()))
+    );
+    if hundredths >= MUCH_WAITS {
+        findings.warning(
+            CHECK,
+            format!("{said}: when it is full the oldest are given up; let the agent reach Kafka, or raise agent.spool_bytes"),
+        );
+    } else if age > WAITS_LONG {
+        findings.warning(
+            CHECK,
+            format!("{said}: nobody takes them: does the agent run, and can it reach Kafka (the checks from broker on)?"),
+        );
+    } else {
+        findings.ok(CHECK, said);
+    }
+}
+
 /// A file of the folder that this user may not write, if there is one.
 fn file_of_another(folder: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
@@ -159,7 +228,56 @@ fn collectors(settings: &Settings, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Verdict;
     use super::*;
+    use tidegauge_spool::DropCause;
+
+    #[test]
+    fn what_waits_is_told_with_how_full_the_spool_is_and_what_was_given_up() {
+        let said = |entries: u64, bytes: u64, seconds: i64, dropped: &[(DropCause, u64)]| {
+            let look = SpoolLook {
+                entries,
+                bytes,
+                oldest_us: (entries > 0).then_some(0),
+                dropped: dropped.iter().copied().collect(),
+            };
+            let mut findings = Findings::default();
+            waiting(&look, 100 << 20, seconds * 1_000_000, &mut findings);
+            let found = findings.0.into_iter();
+            found
+                .map(|found| (found.verdict, found.detail))
+                .collect::<Vec<_>>()
+        };
+        let nothing = (Verdict::Ok, "nothing waits to be sent".to_owned());
+        assert_eq!(said(0, 0, 9, &[]), std::slice::from_ref(&nothing));
+        let few = "2 batches wait to be sent, 1.0 MiB of 100.0 MiB (1 %), the oldest for 9s";
+        assert_eq!(said(2, 1 << 20, 9, &[]), [(Verdict::Ok, few.to_owned())]);
+        let [(verdict, long)] = &said(2, 1 << 20, 7_200, &[])[..] else {
+            panic!("one");
+        };
+        assert_eq!(*verdict, Verdict::Warning);
+        assert!(
+            long.contains("the oldest for 2h: nobody takes them"),
+            "{long}"
+        );
+        let [(verdict, full)] = &said(9, 91 << 20, 7_200, &[])[..] else {
+            panic!("one");
+        };
+        assert_eq!(*verdict, Verdict::Warning);
+        assert!(
+            full.contains("(91 %)") && full.contains("raise agent.spool_bytes"),
+            "{full}"
+        );
+        let causes = [(DropCause::Full, 3), (DropCause::DiskFull, 1)];
+        let told = said(0, 0, 9, &causes);
+        assert_eq!(told[1], nothing);
+        assert!(
+            told[0].1.starts_with(
+                "4 batches were given up and no sink knows of it yet (3 full, 1 disk_full)"
+            ),
+            "{told:?}"
+        );
+    }
 
     #[test]
     fn the_file_system_of_a_path_is_that_of_the_deepest_mount_point() {

@@ -104,9 +104,11 @@ async fn reachable(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
 
 /// Whether brokers take us; with TLS also which certificates they show.
 async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
-    if kafka.tls.is_some() {
+    let mut doubt = None;
+    if let Some(tls) = &kafka.tls {
         for broker in &kafka.brokers {
-            certificates::of_broker(broker, findings).await;
+            let found = certificates::of_broker(broker, tls.ca_file.as_deref(), findings).await;
+            doubt = doubt.or(found);
         }
     }
     let settings = kafka.clone();
@@ -124,6 +126,11 @@ async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
         }
         Ok(Some(reason)) => reason,
         Err(error) => error.to_string(),
+    };
+    // The client knows that it is one of three reasons, not which.
+    let reason = match (doubt, reason.split_once("or it has expired (")) {
+        (Some(doubt), Some((_, said))) => format!("{doubt} ({said}"),
+        _ => reason,
     };
     findings.failed("security", reason);
     false

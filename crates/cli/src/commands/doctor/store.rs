@@ -3,7 +3,9 @@
 
 use super::kafka::Log;
 use super::{CLOCKS_APART, DEADLINE, Findings, certificates};
+use crate::progress::size;
 use crate::settings::{Settings, UsageError, value};
+use std::path::Path;
 use std::time::Duration;
 use tidegauge_model::{Clock, SystemClock};
 use tidegauge_store::{
@@ -29,16 +31,16 @@ pub(super) async fn check(
     let progress = match timeout(DEADLINE * 2, look(settings, url, &mut findings)).await {
         Ok(Ok(progress)) => Some(progress),
         Ok(Err(error)) => {
-            findings.failed(
-                "store",
-                format!("{url}: {}", explained(url, &super::told(&error))),
-            );
+            findings.failed("store", format!("{url}: {}", super::told(&error)));
             None
         }
         Err(_) => {
             findings.failed(
                 "store",
-                format!("{url}: no answer within {} s", DEADLINE.as_secs() * 2),
+                format!(
+                    "{url}: no answer within {} s; is there a firewall in between?",
+                    DEADLINE.as_secs() * 2
+                ),
             );
             None
         }
@@ -46,70 +48,11 @@ pub(super) async fn check(
     (findings, progress)
 }
 
+/// With less room a database cannot grow.
+const LEAST_FREE: u64 = 16 << 20;
+
 /// So much log kept for nobody is worth a warning.
 const MUCH_LOG_BYTES: u64 = 1 << 30;
-/// Parts of what the databases' clients say of connections, and what to do; where parameters of the URL have other
-/// names, those of PostgreSQL and of MySQL.
-const MEANINGS: &[(&str, [&str; 2])] = &[
-    (
-        "UnknownIssuer",
-        [
-            "its authority is not in the file of sslrootcert (without it: among the system's); name the file that the database's administrator gives",
-            "its authority is not in the file of ssl-ca (without it: among the system's); name the file that the database's administrator gives",
-        ],
-    ),
-    (
-        "not valid for name",
-        ["name the database in store.url as its certificate does"; 2],
-    ),
-    (
-        "NotValidForName",
-        ["name the database in store.url as its certificate does"; 2],
-    ),
-    (
-        "invalid dns name",
-        ["no certificate can have such a name: name the database in store.url as its certificate does";
-            2],
-    ),
-    (
-        "certificate expired",
-        ["have a new certificate made for the database"; 2],
-    ),
-    (
-        "does not support TLS",
-        ["turn TLS on at the server; in a network that you trust sslmode=disable goes without"; 2],
-    ),
-    (
-        "password missing",
-        ["the server asks for a password: say store.password_file"; 2],
-    ),
-    (
-        "Connection refused",
-        ["nothing listens there: is the database up, and are host and port of store.url right?"; 2],
-    ),
-    (
-        "failed to lookup address",
-        ["look at the host in store.url and at this host's DNS"; 2],
-    ),
-    ("no answer within", ["is there a firewall in between?"; 2]),
-    (
-        "Access denied",
-        [
-            "",
-            "or the user must come over TLS (ssl-mode), or from another host",
-        ],
-    ),
-];
-
-/// What a client said, with what to do about it where it does not say so itself.
-fn explained(url: &StoreUrl, said: &str) -> String {
-    let is_mysql = usize::from(url.expose().starts_with("mysql"));
-    let meaning = MEANINGS.iter().find(|(part, _)| said.contains(part));
-    match meaning.map(|(_, of_kind)| of_kind[is_mysql]) {
-        Some(what) if !what.is_empty() => format!("{said}; {what}"),
-        _ => said.to_owned(),
-    }
-}
 
 /// Refuses a URL that shows by itself that it cannot be used, as every command does.
 ///
@@ -202,14 +145,14 @@ async fn look(
     ahead(&condition, now_us, findings);
     replication(&condition, findings);
     let summary = reader.summary().await?;
-    let size = crate::progress::size(summary.bytes);
     findings.ok(
         "store",
         format!(
-            "{} hosts, {} series, {} points; {size} on disk",
+            "{} hosts, {} series, {} points",
             summary.hosts, summary.series, summary.points
         ),
     );
+    disk(url, summary.bytes, findings);
     match summary.dead_letters {
         0 => findings.ok("dead letters", "none"),
         count => findings.warning(
@@ -227,6 +170,50 @@ async fn look(
         ),
     }
     reader.progress().await
+}
+
+/// How much room the database has: that of the file system where it is a file. A server tells what it takes, not what
+/// is left.
+fn disk(url: &StoreUrl, used: u64, findings: &mut Findings) {
+    const CHECK: &str = "database disk";
+    let used_text = size(used);
+    let Some(path) = url.expose().strip_prefix("sqlite:") else {
+        return findings.ok(
+            CHECK,
+            format!("{used_text} are taken; how much is free no server tells: let an agent on its host measure it (disk), and see store.retention"),
+        );
+    };
+    let path = Path::new(path.split('?').next().unwrap_or(path));
+    let folder = path.parent().filter(|at| !at.as_os_str().is_empty());
+    match rustix::fs::statvfs(folder.unwrap_or(Path::new("."))) {
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let whole = space.f_blocks.saturating_mul(space.f_frsize);
+            room(used, free, whole, findings);
+        }
+        Err(error) => findings.warning(CHECK, format!("{}: {error}", path.display())),
+    }
+}
+
+/// Judges the room of a database in a file.
+fn room(used: u64, free: u64, whole: u64, findings: &mut Findings) {
+    const CHECK: &str = "database disk";
+    let said = format!("{} are taken, {} are free", size(used), size(free));
+    if free < LEAST_FREE {
+        findings.failed(
+            CHECK,
+            format!(
+                "{said}: nothing more can be stored, and samples wait where they are; make room"
+            ),
+        );
+    } else if free < whole / 20 {
+        findings.warning(
+            CHECK,
+            format!("{said}, less than a twentieth of the file system: make room, or keep less (store.retention)"),
+        );
+    } else {
+        findings.ok(CHECK, said);
+    }
 }
 
 fn replication(condition: &StoreCondition, findings: &mut Findings) {
@@ -250,7 +237,7 @@ fn replication(condition: &StoreCondition, findings: &mut Findings) {
     for (name, bytes) in &condition.idle_slots {
         let kept = format!(
             "nobody reads from the slot `{name}`, for which the database keeps {} of its log",
-            crate::progress::size(*bytes)
+            size(*bytes)
         );
         if *bytes < MUCH_LOG_BYTES {
             findings.ok(CHECK, kept);
@@ -419,6 +406,22 @@ mod tests {
         assert_eq!(much.verdict, Verdict::Warning);
         let expected = "nobody reads from the slot `old`, for which the database keeps 3.0 GiB of its log: its disk fills up until the standby is back, or `select pg_drop_replication_slot('old')`";
         assert_eq!(much.detail, expected);
+    }
+
+    #[test]
+    fn a_file_that_has_no_room_is_told() {
+        let said = |free, whole| {
+            let mut findings = Findings::default();
+            room(5 << 20, free, whole, &mut findings);
+            findings.0.remove(0)
+        };
+        let well = said(50 << 30, 100 << 30);
+        assert_eq!(
+            (well.verdict, well.detail.as_str()),
+            (Verdict::Ok, "5.0 MiB are taken, 50.0 GiB are free")
+        );
+        assert_eq!(said(2 << 30, 100 << 30).verdict, Verdict::Warning);
+        assert_eq!(said(1 << 20, 1 << 24).verdict, Verdict::Failed);
     }
 
     #[test]

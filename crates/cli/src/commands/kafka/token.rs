@@ -49,6 +49,9 @@ const MOST_BYTES: usize = 64 * 1_024;
 /// How long a token is used that does not say when it expires.
 const UNSAID_LIFE_MS: i64 = 300_000;
 
+/// What to do about a provider that cannot be reached.
+const LOOK_AT_URL: &str = "is the provider up, and is kafka.sasl.token_url right?";
+
 /// Where tokens come from, by the settings. Nothing is connected yet; files are read once, so that one
 /// that is missing is an error of the start.
 pub(super) fn tokens(settings: &Settings) -> Result<Tokens, UsageError> {
@@ -230,9 +233,9 @@ impl Provider {
                     .enable_all()
                     .build()?;
                 let asked = async { tokio::time::timeout(DEADLINE, self.post(secret)).await };
-                runtime
-                    .block_on(asked)
-                    .unwrap_or_else(|_| bail!("no answer within {} s", DEADLINE.as_secs()))
+                runtime.block_on(asked).unwrap_or_else(|_| {
+                    bail!("no answer within {} s; {LOOK_AT_URL}", DEADLINE.as_secs())
+                })
             });
             asking
                 .join()
@@ -247,9 +250,9 @@ impl Provider {
             .port_or_known_default()
             .context("the URL has no port")?;
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((name, port))
-            .await
-            .context("connecting")?;
+        let stream = TcpStream::connect((name, port)).await;
+        let stream =
+            stream.map_err(|error| anyhow::anyhow!("connecting: {error}; {LOOK_AT_URL}"))?;
         if self.url.scheme() == "http" {
             return self.exchange(stream, secret).await;
         }
@@ -260,7 +263,7 @@ impl Provider {
             .with_no_client_auth();
         let server = ServerName::try_from(name.to_owned())?;
         let stream = TlsConnector::from(Arc::new(config)).connect(server, stream);
-        let stream = stream.await.context("TLS (kafka.sasl.token_ca_file)")?;
+        let stream = stream.await.map_err(of_tls)?;
         self.exchange(stream, secret).await
     }
 
@@ -304,14 +307,28 @@ impl Provider {
                     .collect::<String>()
             );
         }
-        let granted: Granted =
-            serde_json::from_slice(&body).context("the provider's answer is no token")?;
-        ensure!(
-            !granted.access_token.is_empty(),
-            "the provider's answer is no token"
-        );
+        const NO_TOKEN: &str =
+            "the provider's answer is no token: is kafka.sasl.token_url its token endpoint?";
+        let granted: Granted = serde_json::from_slice(&body).context(NO_TOKEN)?;
+        ensure!(!granted.access_token.is_empty(), NO_TOKEN);
         Ok(granted)
     }
+}
+
+/// Why there is no TLS to the provider, and what to do.
+fn of_tls(error: std::io::Error) -> anyhow::Error {
+    use rustls::{CertificateError as Bad, Error as Tls};
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let what = match cause {
+        Some(Tls::InvalidCertificate(Bad::UnknownIssuer)) => {
+            "its authority is not in the file of kafka.sasl.token_ca_file (without it: among the system's)"
+        }
+        Some(Tls::InvalidCertificate(_)) => {
+            "name the provider in kafka.sasl.token_url as its certificate does, which must be valid today"
+        }
+        _ => "does the port of kafka.sasl.token_url speak TLS?",
+    };
+    anyhow::anyhow!("TLS: {error}; {what}")
 }
 
 /// The authorities of a PEM file, or those of the system.
