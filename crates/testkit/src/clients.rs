@@ -87,10 +87,40 @@ impl Clients {
     /// # Panics
     /// When the client is not content.
     pub fn write(&self, client: &str, address: &str, token: Option<&str>) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/clients/write.py");
         let mut python = Command::new(&self.python);
-        python.arg(script).args([client, address]).args(token);
+        python
+            .arg(from_root("services/clients/write.py"))
+            .args([client, address])
+            .args(token);
         succeed(client, &mut python);
+    }
+
+    /// The documents of a file of YAML, as one array of JSON.
+    ///
+    /// # Panics
+    /// When it is no YAML.
+    #[must_use]
+    pub fn documents(&self, file: &Path) -> String {
+        let mut python = self.deployment("documents");
+        succeed("reading YAML", python.arg(file))
+    }
+
+    /// Has a compose file judged by the schema of the Compose Specification.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn validate_compose(&self, file: &Path) {
+        let mut python = self.deployment("compose");
+        let schema = from_root("services/schemas/compose-spec.json");
+        succeed("the schema of compose files", python.arg(file).arg(schema));
+    }
+
+    fn deployment(&self, what: &str) -> Command {
+        let mut python = Command::new(&self.python);
+        python
+            .arg(from_root("services/clients/deployment.py"))
+            .arg(what);
+        python
     }
 
     /// Has a manifest judged by the schemas of Kubernetes.
@@ -104,9 +134,18 @@ impl Clients {
     }
 }
 
-fn succeed(what: &str, python: &mut Command) {
+/// A file of this repository.
+fn from_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// What it prints.
+fn succeed(what: &str, python: &mut Command) -> String {
     let output = python.stdin(Stdio::null()).output().expect("Python runs");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success(), "{what}: {said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {printed}{said}");
+    printed
 }
