@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::time::Duration;
 use tidegauge_testkit::golden::Masks;
 use tidegauge_testkit::servers::{
-    Distribution, MariadbOptions, MariadbServer, PostgresOptions, PostgresServer, USERS, free_port,
-    write_certificates,
+    Distribution, KafkaOptions, KafkaServer, MariadbOptions, MariadbServer, PostgresOptions,
+    PostgresServer, USERS, free_port, write_certificates,
 };
 use tidegauge_testkit::{
     assert_golden, eventually, kafka, kafka_listeners, mysql_query, postgres_database,
@@ -106,6 +106,32 @@ fn broken_connections_to_kafka_as_they_are_told() {
         assert_golden!(&format!("doctor/kafka_{name}"), &story(&answer, &masks));
         assert_ne!(answer.status, Some(0), "{name}");
     }
+}
+
+#[test]
+fn a_broker_whose_certificate_has_expired_as_it_is_told() {
+    const TEST: &str = "doctor_texts::a_broker_whose_certificate_has_expired_as_it_is_told";
+    let Some(distribution) = Distribution::of_environment(TEST) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path()).unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let options = KafkaOptions {
+        properties: vec![
+            format!("ssl.keystore.location={}", file("old-server.pem")),
+            format!("ssl.truststore.location={}", file("ca.pem")),
+        ],
+        ..KafkaOptions::default()
+    };
+    let broker = KafkaServer::start(&distribution, &options).unwrap();
+    let ssl = &broker.listeners().ssl;
+    let masks = Masks::default()
+        .hide(port_of(ssl), ":TLS")
+        .hide(text(folder.path()), "CERTIFICATES");
+    let answer = doctor(&mtls(ssl, folder.path()), &[]);
+    assert_golden!("doctor/kafka_expired_broker", &story(&answer, &masks));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `ca.pem` | the authority |
 //! | `server.pem` | key and certificate in one file, as Kafka reads them |
 //! | `server.crt`, `server.key` | the same in two files, as PostgreSQL reads them |
+//! | `old-server.pem`, `old-server.crt`, `old-server.key` | the same, valid until 2021 only |
 //! | `client.pem`, `client.key` | certificate and key of `alice` |
 //! | `expired.pem`, `expired.key` | the same, valid until 2021 only |
 //! | `future.pem`, `future.key` | the same, valid from 2099 on |
@@ -48,10 +49,13 @@ pub fn write_certificates(folder: &Path) -> anyhow::Result<()> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let mut server = params("localhost", names)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let (certificate, key) = sign(&server, &authority)?;
-    write("server.pem", &format!("{key}{certificate}"))?;
-    write("server.crt", &certificate)?;
-    write("server.key", &key)?;
+    for name in ["server", "old-server"] {
+        let (certificate, key) = sign(&server, &authority)?;
+        write(&format!("{name}.pem"), &format!("{key}{certificate}"))?;
+        write(&format!("{name}.crt"), &certificate)?;
+        write(&format!("{name}.key"), &key)?;
+        server.not_after = date_time_ymd(2021, 1, 1);
+    }
 
     let mut client = params("alice", Vec::new())?;
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
