@@ -17,7 +17,7 @@ const NO_TOKEN: &str = "there is no token for kafka.sasl.mechanism = OAUTHBEARER
 const MEANINGS: &[(&[&str], &str)] = &[
     (
         &["certificate verify failed"],
-        "the broker's certificate is not accepted: its authority is not among those of kafka.tls.ca_file (without it: the system's), it is for another name than that in kafka.brokers, or it has expired",
+        "the broker's certificate is not accepted: its authority is not among those of kafka.tls.ca_file (without it: the system's), it is for another name than that in kafka.brokers, or it has expired; `tidegauge doctor` tells which",
     ),
     (
         &["wrong version number"],

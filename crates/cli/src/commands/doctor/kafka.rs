@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout};
 const USUAL_MESSAGE_BYTES: u64 = 1_000_000;
 /// A week, Kafka's own default.
 const WEEK_MS: u128 = 7 * 86_400_000;
+/// How the client's words on a certificate that is not accepted send people here.
+const SENT_HERE: &str = "; `tidegauge doctor` tells which";
 /// Longest that the newest message is waited for.
 const NEWEST_WITHIN: Duration = Duration::from_secs(3);
 
@@ -127,9 +129,10 @@ async fn accepted(kafka: &KafkaSettings, findings: &mut Findings) -> bool {
         Ok(Some(reason)) => reason,
         Err(error) => error.to_string(),
     };
-    // The client knows that it is one of three reasons, not which.
-    let reason = match (doubt, reason.split_once("or it has expired (")) {
-        (Some(doubt), Some((_, said))) => format!("{doubt} ({said}"),
+    // The client knows that it is one of three reasons, not which, and sends people here.
+    let reason = match (doubt, reason.split_once(SENT_HERE)) {
+        (Some(doubt), Some((_, said))) => format!("{doubt}{said}"),
+        (None, Some((reasons, said))) => format!("{reasons}{said}"),
         _ => reason,
     };
     findings.failed("security", reason);
