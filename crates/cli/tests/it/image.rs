@@ -96,7 +96,9 @@ fn the_root_of_the_image_is_made_as_it_stands_and_the_program_runs_in_it() {
     const TEST: &str =
         "image::the_root_of_the_image_is_made_as_it_stands_and_the_program_runs_in_it";
     let namespaces = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "true"])
+        .args([
+            "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc",
+        ])
         .output();
     if !namespaces.is_ok_and(|made| made.status.success()) {
         return skip(
