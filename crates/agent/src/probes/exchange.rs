@@ -31,6 +31,8 @@ pub(super) struct Progress {
     pub(super) chain_ends: Option<i64>,
     /// The certificate of the server, if it was not trusted.
     pub(super) untrusted: Option<CertificateDer<'static>>,
+    /// The moment from which ends are counted, of all of one result, microseconds since 1970.
+    counted_from_us: Option<i64>,
     began: Instant,
     fields: Vec<(Name, Value)>,
 }
@@ -98,6 +100,7 @@ impl Progress {
             not_after: None,
             chain_ends: None,
             untrusted: None,
+            counted_from_us: None,
             began: Instant::now(),
             fields: Vec::with_capacity(12),
         }
@@ -181,7 +184,8 @@ impl Progress {
 
     /// Seconds from now until a time in seconds since 1970.
     pub(super) fn found_end(&mut self, name: Name, end: i64, clock: &dyn Clock) {
-        self.found(name, (end as f64 - clock.now_us() as f64 / 1e6).round());
+        let now_us = *self.counted_from_us.get_or_insert_with(|| clock.now_us());
+        self.found(name, (end as f64 - now_us as f64 / 1e6).round());
     }
 
     /// The result, from how the work within its deadline ended.
