@@ -2,9 +2,9 @@
 //! and not before (D2).
 //!
 //! ```text
-//! spool ──read──> in flight (bounded) ──> broker
-//!   ^                                       │
-//!   └── acknowledge, refuse ── outcomes <───┘
+//! spool ──read, take the newest──> in flight (bounded) ──> broker
+//!   ^                                                        │
+//!   └── acknowledge, refuse ────────── outcomes <────────────┘
 //! ```
 //! A broker that is away, for days or from the start, is no error: the samples stay in the spool
 //! and the log says so once. When a batch fails, what is under way is waited for, and then the
@@ -231,15 +231,21 @@ impl Publisher {
                 return;
             }
             let cursor = flight.cursor;
-            let read = self
-                .on_spool(move |spool| spool.read(cursor, room, bytes))
-                .await;
-            let Some(page) = read else {
-                // The spool failed; what is under way goes on, and reading begins again later.
-                flight.failed = true;
-                return;
+            // A publisher that keeps up need not read what was just written.
+            let (entries, is_last) = if let Some(newest) = self.spool.take_newest(cursor) {
+                (vec![newest], true)
+            } else {
+                let read = self
+                    .on_spool(move |spool| spool.read(cursor, room, bytes))
+                    .await;
+                let Some(page) = read else {
+                    // The spool failed; what is under way goes on, and reading begins again later.
+                    flight.failed = true;
+                    return;
+                };
+                (page.entries, page.is_last)
             };
-            for entry in page.entries {
+            for entry in entries {
                 match link.send(entry.id, &entry.payload) {
                     Ok(()) => flight.handed_over(&entry),
                     // The rest is read again when outcomes have made room.
@@ -251,7 +257,7 @@ impl Publisher {
                     }
                 }
             }
-            flight.drained = page.is_last;
+            flight.drained = is_last;
         }
     }
 
@@ -302,7 +308,8 @@ impl Publisher {
     /// Lets the spool forget what was stored, and note what was refused.
     async fn settle(&mut self, flight: &mut Flight, refused: Vec<i64>) {
         let stored = std::mem::take(&mut flight.to_forget);
-        if !stored.is_empty() {
+        // A few go with the next batch that is appended.
+        if !stored.is_empty() && !self.spool.acknowledge_in_memory(&stored) {
             let ids = stored.clone();
             if self
                 .on_spool(move |spool| spool.acknowledge(&ids))
@@ -336,10 +343,12 @@ impl Publisher {
                 Err(_) => {
                     let batches = flight.batches.len();
                     tracing::info!(batches, "not acknowledged in time; they stay in the spool");
-                    return;
+                    break;
                 }
             }
         }
+        // What is still to be forgotten in the file.
+        self.on_spool(|spool| spool.acknowledge(&[])).await;
     }
 
     /// Works on the spool where blocking is allowed; `None` when it failed, which is logged.

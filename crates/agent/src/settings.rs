@@ -178,6 +178,10 @@ pub struct PublishSettings {
     pub max_in_flight_bytes: usize,
     /// How long a stop waits for the acknowledgements of what was handed over.
     pub flush_deadline: Duration,
+    /// How much later the producer may begin what only time makes due; see [`ProducerOptions::timer_slack`].
+    ///
+    /// [`ProducerOptions::timer_slack`]: tidegauge_kafka::ProducerOptions::timer_slack
+    pub timer_slack: Duration,
 }
 
 impl PublishSettings {
@@ -195,6 +199,7 @@ impl PublishSettings {
             max_in_flight_batches: 500,
             max_in_flight_bytes: 8 * 1024 * 1024,
             flush_deadline: Duration::from_secs(5),
+            timer_slack: Duration::ZERO,
         }
     }
 }

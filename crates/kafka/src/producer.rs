@@ -14,12 +14,14 @@
 //! - Every message that was queued gets exactly one delivery, also at the end ([`Producer`]'s drop
 //!   purges the queue; those deliveries are errors that are neither `refused` nor `fatal`).
 
+mod slack;
+
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -35,11 +37,13 @@ use crate::health::{self, Health};
 use crate::security::{self, Sasl};
 use crate::settings::{check_topic_name, of_config};
 use crate::{BrokerState, KafkaError, KafkaSettings, SendError};
+use slack::TimerSlack;
 
 /// How long the polling thread waits for deliveries at a time; they wake it at once.
 const POLL: Duration = Duration::from_millis(500);
-/// How long it rests while nothing is on its way; a message wakes it.
-const REST: Duration = Duration::from_secs(5);
+/// How long it rests while nothing is on its way; a message wakes it. Longer than an agent's default interval, so
+/// that it is not woken between two batches. Errors, and tokens that are to be renewed, wait as long.
+const REST: Duration = Duration::from_secs(15);
 /// How long it looks for errors between two rests.
 const GLANCE: Duration = Duration::from_millis(1);
 /// What the call of `poll` itself takes, and more. `poll` waits whole milliseconds and spins through
@@ -65,6 +69,11 @@ pub struct ProducerOptions {
     pub linger: Duration,
     /// `zstd`, `lz4`, `snappy`, `gzip` or `none`.
     pub compression: &'static str,
+    /// How much later than it is due work of librdkafka may begin that only time makes due: its three threads look
+    /// each second whether there is any, and then look less often (`PR_SET_TIMERSLACK` of prctl(2); Linux alone).
+    /// What is woken (a message to send, an answer) is not later, but a connection takes about twice as much
+    /// longer to begin, as do retries. With more than nothing, `linger` should be nothing.
+    pub timer_slack: Duration,
 }
 
 impl Default for ProducerOptions {
@@ -74,6 +83,7 @@ impl Default for ProducerOptions {
             max_in_flight_bytes: 16 << 20,
             linger: Duration::from_millis(20),
             compression: "zstd",
+            timer_slack: Duration::ZERO,
         }
     }
 }
@@ -110,10 +120,10 @@ struct Context {
     sasl: Option<Sasl>,
     /// The brokers gave no number for an idempotent producer, which takes the right to write somewhere.
     may_not_send: AtomicBool,
-    /// When the call of `poll` ends that is under way.
-    poll_ends: Mutex<Instant>,
     /// The thread that polls.
     poller: OnceLock<ThreadId>,
+    /// Held by the polling thread between its look for work and its rest.
+    resting: Mutex<()>,
     /// Wakes the polling thread from its rest.
     work: Condvar,
     stop: AtomicBool,
@@ -132,10 +142,8 @@ impl Context {
         context.poller.get_or_init(|| thread::current().id());
         while !context.stop.load(Ordering::Acquire) {
             let wait = if context.is_idle() { GLANCE } else { POLL };
-            let timeout = wait + POLL_CALL;
-            *context.poll_ends() = Instant::now() + timeout;
-            client.poll(timeout);
-            context.rest(REST);
+            client.poll(wait + POLL_CALL);
+            context.rest();
         }
     }
 
@@ -143,34 +151,31 @@ impl Context {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// Waits while there is nothing to do, `most` at most.
-    fn rest(&self, most: Duration) {
-        let nothing_to_do = |_: &mut Instant| self.is_idle() && !self.stop.load(Ordering::Acquire);
+    /// Waits while there is nothing to do.
+    fn rest(&self) {
+        let nothing_to_do = |_: &mut ()| self.is_idle() && !self.stop.load(Ordering::Acquire);
         let rested = self
             .work
-            .wait_timeout_while(self.poll_ends(), most, nothing_to_do);
+            .wait_timeout_while(self.resting(), REST, nothing_to_do);
         drop(rested);
     }
 
-    /// Rests through what is left of the call of `poll` that brought the last delivery: it cannot be ended
-    /// early, waits for whole milliseconds only, and would spin through what is beyond them.
+    /// Rests within the call of `poll` that brought the last delivery: that cannot be ended early, waits for
+    /// whole milliseconds only, and would spin through what is beyond them. Its time is over after the rest.
     fn rest_instead_of_polling(&self) {
         if self.poller.get() == Some(&thread::current().id()) {
-            let left = self.poll_ends().saturating_duration_since(Instant::now());
-            self.rest(left);
+            self.rest();
         }
     }
 
     /// Ends a rest, after what it waits for has changed.
     fn wake(&self) {
-        drop(self.poll_ends());
+        drop(self.resting());
         self.work.notify_one();
     }
 
-    fn poll_ends(&self) -> MutexGuard<'_, Instant> {
-        self.poll_ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn resting(&self) -> MutexGuard<'_, ()> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -270,13 +275,16 @@ impl Producer {
             in_flight: AtomicUsize::new(0),
             sasl: settings.sasl.clone(),
             may_not_send: AtomicBool::new(false),
-            poll_ends: Mutex::new(Instant::now()),
             poller: OnceLock::new(),
+            resting: Mutex::new(()),
             work: Condvar::new(),
             stop: AtomicBool::new(false),
         };
+        // Threads have the slack of the one that makes them.
+        let slack = TimerSlack::of_this_thread(options.timer_slack);
         let client = BaseProducer::from_config_and_context(&config, context)
             .map_err(|error| of_config(role, error))?;
+        drop(slack);
         let client = Arc::new(client);
         let polled = Arc::clone(&client);
         let poller = spawn("kafka-deliver", move || {

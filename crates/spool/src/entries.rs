@@ -3,6 +3,7 @@
 use crate::drops::{DropCause, Range};
 use crate::{signed, unsigned};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use std::ops::{AddAssign, SubAssign};
 
 /// A batch that was read from the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,36 @@ pub(crate) struct Removed {
     pub(crate) epoch: i64,
     pub(crate) sequence: u64,
     pub(crate) bytes: u64,
+}
+
+impl Removed {
+    pub(crate) const fn size(&self) -> Size {
+        Size {
+            entries: 1,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// How many entries, and the bytes of their payloads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, more: Self) {
+        self.entries += more.entries;
+        self.bytes += more.bytes;
+    }
+}
+
+impl SubAssign for Size {
+    fn sub_assign(&mut self, less: Self) {
+        self.entries = self.entries.saturating_sub(less.entries);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
 }
 
 /// Entries that follow one another.
@@ -53,8 +84,7 @@ pub(crate) struct Excess {
 #[derive(Debug, Default)]
 pub(crate) struct ForcedOut {
     pub(crate) ranges: Vec<Range>,
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    pub(crate) size: Size,
     /// The last id of them.
     pub(crate) last_id: Option<i64>,
 }
@@ -113,17 +143,19 @@ pub(crate) fn force_out(connection: &Connection, excess: Excess) -> Result<Force
     while let Some(row) = rows.next()? {
         let cause = if row.get::<_, i64>(3)? < excess.before_us {
             DropCause::Age
-        } else if out.bytes < excess.bytes {
+        } else if out.size.bytes < excess.bytes {
             DropCause::Full
-        } else if out.bytes < excess.disk_bytes {
+        } else if out.size.bytes < excess.disk_bytes {
             DropCause::DiskFull
         } else {
             break;
         };
         let range = Range::one(row.get(1)?, unsigned(row.get(2)?), cause);
         Range::push(&mut out.ranges, range);
-        out.entries += 1;
-        out.bytes += unsigned(row.get(4)?);
+        out.size += Size {
+            entries: 1,
+            bytes: unsigned(row.get(4)?),
+        };
         out.last_id = Some(row.get(0)?);
     }
     drop(rows);
@@ -177,21 +209,43 @@ pub(crate) fn read_page(
     Ok(page)
 }
 
-/// Number of entries and sum of their bytes, by reading all of them but their payloads.
-pub(crate) fn count(connection: &Connection) -> Result<(u64, u64)> {
+/// All entries, by reading all of them but their payloads.
+pub(crate) fn count(connection: &Connection) -> Result<Size> {
     connection.query_row(
         "SELECT count(*), coalesce(sum(bytes), 0) FROM entry",
         [],
-        |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+        |row| {
+            Ok(Size {
+                entries: unsigned(row.get(0)?),
+                bytes: unsigned(row.get(1)?),
+            })
+        },
     )
 }
 
-/// When the oldest entry was appended.
-pub(crate) fn oldest_us(connection: &Connection) -> Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT created_us FROM entry ORDER BY id LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()
+/// Those of these ids that are there.
+pub(crate) fn size_of(connection: &Connection, ids: &[i64]) -> Result<Size> {
+    let mut size = Size::default();
+    let mut bytes = connection.prepare_cached("SELECT bytes FROM entry WHERE id = ?1")?;
+    for id in ids {
+        if let Some(bytes) = bytes.query_row([id], |row| row.get(0)).optional()? {
+            let bytes = unsigned(bytes);
+            size += Size { entries: 1, bytes };
+        }
+    }
+    Ok(size)
+}
+
+/// When the oldest entry was appended that is none of these.
+pub(crate) fn oldest_us(connection: &Connection, but: &[i64]) -> Result<Option<i64>> {
+    let mut oldest = connection.prepare_cached("SELECT id, created_us FROM entry ORDER BY id")?;
+    let mut rows = oldest.query([])?;
+    while let Some(row) = rows.next()? {
+        if !but.contains(&row.get(0)?) {
+            return row.get(1).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// The id that the next append gets.

@@ -2,7 +2,8 @@
 //! has it (D1, D2). The API blocks; it knows no metrics, no Kafka and no encoding.
 //!
 //! # The file
-//! One SQLite database (application id `TGsp`, format 1) in WAL mode, synchronous FULL but for `acknowledge`:
+//! One SQLite database (application id `TGsp`, format 1) in WAL mode, synchronous FULL but for `acknowledge`, and two
+//! shortcuts in memory (`memory`): the newest entry need not be read, and what is acknowledged goes with the next append:
 //!
 //! | table | row | columns |
 //! |---|---|---|
@@ -17,7 +18,8 @@
 //! - **Q1** When `append` returns, the batch is on the disk.
 //! - **Q2** An entry goes by `acknowledge`, or it is given up: forced out by a bound, refused, or
 //!   found corrupt. Whatever is given up is in `dropped` by the same transaction. What was
-//!   acknowledged last may be back after a power failure: it is sent again, and the receiver knows it.
+//!   acknowledged last may be back after a power failure or the kill of the process: it is sent again, and
+//!   the receiver knows it.
 //! - **Q3** Entries are read in the order of their append, and the oldest is forced out first.
 //! - **Q4** No (epoch, sequence) is used twice: the next one is stored by the transaction that
 //!   uses the one before, and epochs only grow.
@@ -41,6 +43,7 @@ mod entries;
 mod error;
 mod file;
 mod look;
+mod memory;
 mod spool;
 mod state;
 

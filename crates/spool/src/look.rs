@@ -4,7 +4,8 @@
 //! Not a check: a payload is not read, and a file that is no spool is an error.
 
 use crate::file::{APPLICATION_ID, with_suffix};
-use crate::{DropCause, SpoolError, entries, unsigned};
+use crate::entries::{self, Size};
+use crate::{DropCause, SpoolError, unsigned};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is in a spool's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolLook {
-    /// Batches that wait.
+    /// Batches that wait, with the few that were acknowledged since the last append.
     pub entries: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
@@ -89,12 +90,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 /// All of one moment.
 fn read(connection: &mut Connection) -> rusqlite::Result<SpoolLook> {
     let transaction = connection.transaction()?;
-    let (entries, bytes) = transaction.query_row(
-        "SELECT count(*), coalesce(sum(bytes), 0) FROM entry",
-        [],
-        |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
-    )?;
-    let oldest_us = entries::oldest_us(&transaction)?;
+    let Size { entries, bytes } = entries::count(&transaction)?;
+    let oldest_us = entries::oldest_us(&transaction, &[])?;
     let mut dropped = BTreeMap::new();
     let mut ranges = transaction.prepare(
         "SELECT cause, sum(last_sequence - first_sequence + 1) FROM dropped GROUP BY cause",

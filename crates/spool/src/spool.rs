@@ -2,9 +2,10 @@
 
 use crate::SpoolError;
 use crate::drops::{self, DropCause, Dropped, Range};
-use crate::entries::{self, Page};
+use crate::entries::{self, Entry, Page, Size};
 use crate::error::is_disk_full;
 use crate::file::{self, SpoolFile};
+use crate::memory::Memory;
 use crate::state::{Appended, NewBatch, SpoolSettings, State, record_all, store_next};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct SpoolStats {
 #[derive(Debug, Clone)]
 pub struct Spool {
     id: Arc<str>,
+    /// Has a lock of its own: nobody who asks for it waits for an append.
+    memory: Arc<Memory>,
     state: Arc<Mutex<State>>,
 }
 
@@ -67,14 +70,15 @@ impl Spool {
             lock,
             set_aside,
         } = file::open(path, now_us)?;
+        let memory = Arc::new(Memory::default());
         let mut state = State {
             connection,
             path: path.to_owned(),
             settings,
             epoch: 0,
             next_sequence: 0,
-            entries: 0,
-            bytes: 0,
+            size: Size::default(),
+            memory: Arc::clone(&memory),
             stale: true,
             waits_for_disk: true,
             unstored: Vec::new(),
@@ -89,11 +93,11 @@ impl Spool {
         })?;
         let opened = Opened {
             set_aside,
-            entries: state.entries,
-            bytes: state.bytes,
+            entries: state.size.entries,
+            bytes: state.size.bytes,
         };
         let (id, state) = (Arc::from(id), Arc::new(Mutex::new(state)));
-        Ok((Self { id, state }, opened))
+        Ok((Self { id, memory, state }, opened))
     }
 
     /// A random text that belongs to this file: a copy has the same, a new file another one.
@@ -180,8 +184,8 @@ impl Spool {
         Range::push(&mut state.unstored, loss);
         state.next_sequence += 1;
         let next = (state.epoch, state.next_sequence);
-        let stored = state.write("counting a loss in", |transaction, unstored| {
-            record_all(transaction, unstored)?;
+        let stored = state.write("counting a loss in", |transaction, before| {
+            record_all(transaction, before.unstored)?;
             store_next(transaction, next.0, next.1)
         });
         match stored {
@@ -203,6 +207,9 @@ impl Spool {
         max_bytes: usize,
     ) -> Result<Page, SpoolError> {
         let mut state = self.lock();
+        if self.memory.acknowledged().iter().any(|id| *id > after_id) {
+            state.acknowledge(&[])?;
+        }
         loop {
             let page = state.read_with("reading from", |connection| {
                 entries::read_page(connection, after_id, max_entries, max_bytes)
@@ -223,6 +230,13 @@ impl Spool {
         }
     }
 
+    /// The entry that was appended last, if it is the one right behind `after_id`; once. Others, and those
+    /// from before the first call, are to be read. Never waits for the disk.
+    #[must_use]
+    pub fn take_newest(&self, after_id: i64) -> Option<Entry> {
+        self.memory.take_newest(after_id)
+    }
+
     /// Forgets entries that the receiver has (D2), with the drops that they told (Q5). Ids that are
     /// not there are passed over. Returns how many were forgotten. It is on the disk with the next
     /// append (Q2): waiting for that would cost as much as the append itself.
@@ -230,24 +244,19 @@ impl Spool {
     /// # Errors
     /// When the file cannot be written; then all of them stay.
     pub fn acknowledge(&self, ids: &[i64]) -> Result<u64, SpoolError> {
-        if ids.is_empty() {
+        let mut state = self.lock();
+        if ids.is_empty() && self.memory.acknowledged().is_empty() {
             return Ok(0);
         }
-        let mut state = self.lock();
-        let (count, bytes) = state.write_later("forgetting entries of", |transaction, _| {
-            let (mut count, mut bytes) = (0, 0);
-            for &id in ids {
-                if let Some(removed) = entries::remove(transaction, id)? {
-                    drops::forget_told(transaction, id)?;
-                    count += 1;
-                    bytes += removed.bytes;
-                }
-            }
-            Ok((count, bytes))
-        })?;
-        state.entries = state.entries.saturating_sub(count);
-        state.bytes = state.bytes.saturating_sub(bytes);
-        Ok(count)
+        state.acknowledge(ids)
+    }
+
+    /// The same, in memory: the next call that writes takes them out of the file, as does closing it, and no
+    /// figure and no read has them meanwhile. Whether it did so: for more than a few of them it does not. Never
+    /// waits for the disk.
+    #[must_use]
+    pub fn acknowledge_in_memory(&self, ids: &[i64]) -> bool {
+        self.memory.acknowledge(ids)
     }
 
     /// Gives an entry up because the receiver refused it for good. Nothing if it is not there.
@@ -275,15 +284,19 @@ impl Spool {
     /// When the file cannot be read.
     pub fn stats(&self) -> Result<SpoolStats, SpoolError> {
         let mut state = self.lock();
-        let (oldest_us, next_id) = state.read_with("reading from", |connection| {
+        let acknowledged = self.memory.acknowledged();
+        let (oldest_us, next_id, gone) = state.read_with("reading from", |connection| {
             Ok((
-                entries::oldest_us(connection)?,
+                entries::oldest_us(connection, &acknowledged)?,
                 entries::next_id(connection)?,
+                entries::size_of(connection, &acknowledged)?,
             ))
         })?;
+        let mut size = state.size;
+        size -= gone;
         Ok(SpoolStats {
-            entries: state.entries,
-            bytes: state.bytes,
+            entries: size.entries,
+            bytes: size.bytes,
             oldest_us,
             next_id,
             dropped: state.dropped.clone(),

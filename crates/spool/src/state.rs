@@ -2,12 +2,14 @@
 //! The public face is in `spool`.
 
 use crate::drops::{self, DropCause, Dropped, Range};
-use crate::entries::{self, Excess, ForcedOut};
+use crate::entries::{self, Entry, Excess, ForcedOut, Size};
+use crate::memory::Memory;
 use crate::{SpoolError, signed, unsigned};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The bounds of a spool (Q6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,16 @@ pub struct Appended {
     pub dropped: Vec<Dropped>,
 }
 
+/// What a transaction finds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'s> {
+    /// Drops that could not be written yet.
+    pub(crate) unstored: &'s [Range],
+    /// What waits, without the entries that it has removed because they were acknowledged.
+    waiting: Size,
+    removed: Size,
+}
+
 /// An open spool, behind the handle's lock.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -52,8 +64,9 @@ pub(crate) struct State {
     pub(crate) epoch: i64,
     pub(crate) next_sequence: u64,
     /// Of the table `entry`, so that no append has to count.
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    pub(crate) size: Size,
+    /// What is not in the file yet, or need not be read from it.
+    pub(crate) memory: Arc<Memory>,
     /// A write failed: what is in memory is read from the file again before the next call.
     pub(crate) stale: bool,
     /// Whether the connection waits for the disk at the end of a transaction.
@@ -83,13 +96,17 @@ impl State {
             return Err(SpoolError::OutOfOrder { expected, found });
         }
         let bytes = batch.payload.len() as u64;
-        let excess = Excess {
-            before_us: batch.now_us.saturating_sub(self.settings.max_age_us),
-            bytes: (self.bytes + bytes).saturating_sub(self.settings.max_bytes),
-            disk_bytes,
-        };
-        let (id, out, dropped) = self.write(DOING, |transaction, unstored| {
-            record_all(transaction, unstored)?;
+        let SpoolSettings {
+            max_bytes,
+            max_age_us,
+        } = self.settings;
+        let (id, out, dropped) = self.write(DOING, |transaction, before| {
+            let excess = Excess {
+                before_us: batch.now_us.saturating_sub(max_age_us),
+                bytes: (before.waiting.bytes + bytes).saturating_sub(max_bytes),
+                disk_bytes: disk_bytes.saturating_sub(before.removed.bytes),
+            };
+            record_all(transaction, before.unstored)?;
             let out = entries::force_out(transaction, excess)?;
             if let Some(last_id) = out.last_id {
                 drops::release_told(transaction, 0, last_id)?;
@@ -102,36 +119,49 @@ impl State {
             store_next(transaction, batch.epoch, batch.sequence + 1)?;
             Ok((id, out, dropped))
         })?;
-        let ForcedOut {
-            ranges,
-            entries,
-            bytes: freed,
-            ..
-        } = out;
+        let ForcedOut { ranges, size, .. } = out;
         self.count(&ranges);
         self.unstored.clear();
         self.next_sequence = batch.sequence + 1;
-        self.entries = (self.entries + 1).saturating_sub(entries);
-        self.bytes = (self.bytes + bytes).saturating_sub(freed);
+        self.size -= size;
+        self.size += Size { entries: 1, bytes };
+        self.memory.keep_newest(|| Entry {
+            id,
+            epoch: batch.epoch,
+            sequence: batch.sequence,
+            created_us: batch.now_us,
+            payload: batch.payload.to_vec(),
+        });
         Ok(Appended { id, dropped })
+    }
+
+    /// Removes entries that the receiver has, those that are noted in memory too; returns how many of `ids`
+    /// were there.
+    pub(crate) fn acknowledge(&mut self, ids: &[i64]) -> Result<u64, SpoolError> {
+        let removed = self.write_later("forgetting entries of", |transaction, _| {
+            remove_acknowledged(transaction, ids)
+        })?;
+        self.size -= removed;
+        self.memory.forget(ids);
+        Ok(removed.entries)
     }
 
     /// Gives entries up, in one transaction; ids that are not there are passed over.
     pub(crate) fn give_up(&mut self, ids: &[i64], cause: DropCause) -> Result<(), SpoolError> {
-        let (losses, bytes) = self.write("giving up entries of", |transaction, _| {
-            let (mut losses, mut bytes) = (Vec::new(), 0);
+        let (losses, size) = self.write("giving up entries of", |transaction, _| {
+            let (mut losses, mut size) = (Vec::new(), Size::default());
             for &id in ids {
                 if let Some(removed) = entries::remove(transaction, id)? {
                     drops::release_told(transaction, id, id)?;
                     losses.push(Range::one(removed.epoch, removed.sequence, cause));
-                    bytes += removed.bytes;
+                    size += removed.size();
                 }
             }
             record_all(transaction, &losses)?;
-            Ok((losses, bytes))
+            Ok((losses, size))
         })?;
-        self.entries = self.entries.saturating_sub(losses.len() as u64);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.size -= size;
+        self.memory.forget(ids);
         self.count(&losses);
         Ok(())
     }
@@ -143,12 +173,12 @@ impl State {
         }
     }
 
-    /// Runs `change` in one transaction, which is on the disk then; it sees the drops that are not
-    /// stored yet.
+    /// Runs `change` in one transaction, which is on the disk then. It removes what was acknowledged in memory
+    /// first.
     pub(crate) fn write<T>(
         &mut self,
         doing: &'static str,
-        change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>, Found<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         self.transaction(true, doing, change)
     }
@@ -158,7 +188,7 @@ impl State {
     pub(crate) fn write_later<T>(
         &mut self,
         doing: &'static str,
-        change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>, Found<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         self.transaction(false, doing, change)
     }
@@ -167,7 +197,7 @@ impl State {
         &mut self,
         wait_for_disk: bool,
         doing: &'static str,
-        change: impl FnOnce(&Transaction<'_>, &[Range]) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>, Found<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, SpoolError> {
         self.refresh(doing)?;
         if self.waits_for_disk != wait_for_disk {
@@ -176,18 +206,30 @@ impl State {
             set.map_err(|source| self.failed(doing, source))?;
             self.waits_for_disk = wait_for_disk;
         }
-        let (connection, unstored) = (&mut self.connection, &self.unstored);
+        let acknowledged = self.memory.acknowledged();
+        let (connection, unstored, size) = (&mut self.connection, &self.unstored, self.size);
         let run = |connection: &mut Connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = change(&transaction, unstored)?;
+            let removed = remove_acknowledged(&transaction, &acknowledged)?;
+            let mut waiting = size;
+            waiting -= removed;
+            let found = Found {
+                unstored,
+                waiting,
+                removed,
+            };
+            let result = change(&transaction, found)?;
             transaction.commit()?;
-            Ok(result)
+            Ok((waiting, result))
         };
-        run(connection).map_err(|source| {
+        let (waiting, result) = run(connection).map_err(|source| {
             self.stale = true;
             self.failed(doing, source)
-        })
+        })?;
+        self.size = waiting;
+        self.memory.forget(&acknowledged);
+        Ok(result)
     }
 
     /// Reads from the file, once what is in memory is right.
@@ -212,9 +254,9 @@ impl State {
                     Ok((row.get(0)?, unsigned(row.get(1)?)))
                 });
         let read = stored.and_then(|next| Ok((next, entries::count(&self.connection)?)));
-        let (next, (entries, bytes)) = read.map_err(|source| self.failed(doing, source))?;
+        let (next, size) = read.map_err(|source| self.failed(doing, source))?;
         (self.epoch, self.next_sequence) = next.max((self.epoch, self.next_sequence));
-        (self.entries, self.bytes) = (entries, bytes);
+        self.size = size;
         self.stale = false;
         Ok(())
     }
@@ -238,6 +280,29 @@ impl State {
             source,
         }
     }
+}
+
+impl Drop for State {
+    /// What is acknowledged in memory only would be sent again.
+    fn drop(&mut self) {
+        if !self.memory.acknowledged().is_empty()
+            && let Err(error) = self.acknowledge(&[])
+        {
+            tracing::debug!(%error, "what was acknowledged last stays in the spool");
+        }
+    }
+}
+
+/// Removes entries with the drops that they told (Q5).
+fn remove_acknowledged(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Size> {
+    let mut size = Size::default();
+    for &id in ids {
+        if let Some(removed) = entries::remove(connection, id)? {
+            drops::forget_told(connection, id)?;
+            size += removed.size();
+        }
+    }
+    Ok(size)
 }
 
 /// Adds ranges to the table `dropped`; returns them with the ids of their rows.

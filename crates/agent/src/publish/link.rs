@@ -225,6 +225,7 @@ impl Broker for KafkaBroker {
             max_in_flight_bytes: self.settings.max_in_flight_bytes as u64 * 2,
             // A batch of an agent is a message of some size already: waiting for another one is one wake more.
             linger: Duration::ZERO,
+            timer_slack: self.settings.timer_slack,
             ..ProducerOptions::default()
         };
         // Before they are read: what is replaced in between is seen at the next look.

@@ -22,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// How long threads that still wait for something at the end may take.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(1);
 
+/// The producer's looks at the clock may be a tenth of the interval late, but no more than this: it makes the
+/// beginning of a connection and retries slower.
+const MOST_TIMER_SLACK: Duration = Duration::from_secs(1);
+
 pub(super) fn shape(command: Command) -> Command {
     command
 }
@@ -43,6 +47,7 @@ pub(super) fn run(settings: &Settings, _matches: &ArgMatches) -> anyhow::Result<
     let publish = PublishSettings {
         partitions: number("kafka.partitions"),
         replication: number("kafka.replication"),
+        timer_slack: MOST_TIMER_SLACK.min(collect.interval / 10),
         ..PublishSettings::new(kafka, topic, collect.agent.clone())
     };
     let runtime = super::runtime(1)?;

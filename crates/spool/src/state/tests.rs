@@ -70,6 +70,20 @@ fn q2_on_a_full_disk_the_oldest_make_room_and_are_counted() {
 }
 
 #[test]
+fn on_a_full_disk_nothing_is_given_up_where_acknowledged_entries_make_room() {
+    let folder = TempDir::new().expect("a folder");
+    let spool = spool(&folder);
+    let ids: Vec<_> = (0..10)
+        .map(|_| append(&spool, 20_000).expect("room").id)
+        .collect();
+    limit_pages(&spool, 0);
+    assert!(spool.acknowledge_in_memory(&ids[8..]));
+    let appended = append(&spool, 30_000).expect("room is made");
+    assert_eq!(appended.dropped, []);
+    assert_eq!(spool.stats().expect("readable").entries, 9);
+}
+
+#[test]
 fn q4_a_batch_that_found_no_room_at_all_is_counted_and_its_number_is_used() {
     let folder = TempDir::new().expect("a folder");
     let spool = spool(&folder);

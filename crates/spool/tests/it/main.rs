@@ -3,6 +3,7 @@
 mod bounds;
 mod damage;
 mod random;
+mod shortcuts;
 
 use std::path::Path;
 use tidegauge_spool::{Appended, NewBatch, Spool, SpoolSettings};
