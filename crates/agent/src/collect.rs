@@ -14,6 +14,7 @@ mod changes;
 mod checks;
 mod listening;
 mod services;
+mod writing;
 
 pub use changes::{ChangeHandle, Changed, ChangesAsked, Wanted, changeable};
 pub use checks::ChecksChanged;
@@ -39,6 +40,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use writing::WriterThread;
 
 /// How long the result of a check waits for others before it goes into the spool: each write is
 /// a wait for the disk, and costs more than the results in it.
@@ -96,8 +98,9 @@ pub async fn run_with(
     let (mut listeners, handed) = RunningListeners::new(Arc::clone(&clock));
     let opened = listeners.open(&settings.listeners, |_| true)?;
     let runners = Runners::start(settings.all_collectors(), &settings.context, &clock)?;
-    let mut writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
-    writer = blocking(writer, |writer| writer.begin_epoch().map(drop)).await?;
+    let writer = Writer::new(&settings, spool, Arc::clone(&clock), status.clone());
+    let writer = WriterThread::start(writer)?;
+    writer.run(Writer::begin_epoch).await??;
 
     // When it is full, collectors and checks wait, and the ticks that they miss are counted.
     let (sender, gathered) = mpsc::channel(1_024);
@@ -135,7 +138,7 @@ pub async fn run_with(
         handed,
         listeners: figures,
     };
-    let written = write_gathered(sources, writer, &*clock, &appended).await;
+    let written = write_gathered(sources, &writer, &*clock, &appended).await;
     stop.cancel();
     if tokio::time::timeout(STOP_DEADLINE, tracker.wait())
         .await
@@ -149,7 +152,7 @@ pub async fn run_with(
 /// Writes what is gathered, until all tasks have ended.
 async fn write_gathered(
     mut sources: Sources,
-    mut writer: Writer,
+    writer: &WriterThread,
     clock: &dyn Clock,
     appended: &Notify,
 ) -> Result<(), AgentError> {
@@ -205,12 +208,11 @@ async fn write_gathered(
                 tracing::warn!(jump_us, "the clock was set: a new epoch begins");
             }
             let points = std::mem::take(&mut points);
-            writer = blocking(writer, move |writer| {
+            let write = move |writer: &mut Writer| {
                 writer.epoch_due |= jump_us.is_some();
                 awaited.tell(writer.write(points, collection));
-                Ok(())
-            })
-            .await?;
+            };
+            writer.run(write).await?;
             appended.notify_one();
         }
         if ended {
@@ -263,17 +265,6 @@ impl Awaited {
             waits.send(stored).ok();
         }
     }
-}
-
-/// Lends the writer to a thread that may block.
-async fn blocking(
-    mut writer: Writer,
-    work: impl FnOnce(&mut Writer) -> Result<(), AgentError> + Send + 'static,
-) -> Result<Writer, AgentError> {
-    let worked = tokio::task::spawn_blocking(move || work(&mut writer).map(|()| writer)).await;
-    worked.unwrap_or(Err(AgentError::TaskDied {
-        task: "writer of the spool",
-    }))
 }
 
 /// What the tasks share.
