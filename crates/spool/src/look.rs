@@ -3,8 +3,8 @@
 //!
 //! Not a check: a payload is not read, and a file that is no spool is an error.
 
-use crate::file::{APPLICATION_ID, with_suffix};
 use crate::entries::{self, Size};
+use crate::file::{APPLICATION_ID, with_suffix};
 use crate::{DropCause, SpoolError, unsigned};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};

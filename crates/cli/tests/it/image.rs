@@ -64,7 +64,14 @@ fn the_container_file_is_pinned_whole_and_not_roots() {
 struct Inside(Child);
 
 impl Drop for Inside {
+    /// The program first, which is the child of `unshare`: the kernel forgets that it was to end with its parent
+    /// when it becomes another user.
     fn drop(&mut self) {
+        let parent = self.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            let _gone = Command::new("kill").args(["-9", child]).status();
+        }
         let _gone = self.0.kill();
         let _gone = self.0.wait();
     }
