@@ -176,6 +176,7 @@ impl Rehearsal {
         let environment = machine.path("/etc/tidegauge/environment");
         fs::write(environment, format!("TIDEGAUGE_STORE_URL={store}\n"))
             .context("write the environment")?;
+        self.give_credential()?;
         for service in SERVICES {
             machine.run(&format!("systemctl enable --now {service}"))?;
         }
@@ -204,6 +205,26 @@ impl Rehearsal {
         );
         let page = machine.run("journalctl --no-pager --unit=tidegauge-dashboard")?;
         ensure!(page.contains("Tidegauge is live at"), "{page}");
+        Ok(())
+    }
+
+    /// The database's password is a file of root's, which systemd hands to the sink as docs/security.md has it. A
+    /// password that cannot be read is a wrong configuration: then the sink would not start.
+    fn give_credential(&self) -> anyhow::Result<()> {
+        const FILE: &str = "/etc/tidegauge/store-password";
+        let machine = &self.machine;
+        machine.run(&format!("echo rehearsal > {FILE} && chmod 600 {FILE}"))?;
+        let folder = machine.path("/etc/systemd/system/tidegauge-sink.service.d");
+        let drop_in = format!(
+            "[Service]\nLoadCredential=store-password:{FILE}\n\
+             Environment=TIDEGAUGE_STORE_PASSWORD_FILE=%d/store-password\n"
+        );
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("credentials.conf"), drop_in))
+            .with_context(|| format!("write into {}", folder.display()))?;
+        machine.run("systemctl daemon-reload")?;
+        let read = machine.ask(&["runuser", "--user", "tidegauge", "--", "cat", FILE])?;
+        ensure!(!read.status.success(), "the service's user may read {FILE}");
         Ok(())
     }
 
