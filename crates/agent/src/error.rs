@@ -120,19 +120,3 @@ impl AgentError {
         }
     }
 }
-
-/// An error with its causes in one line, for logs and details. A cause that the line already holds
-/// is not repeated, because many libraries put it into their own text.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
-}

@@ -15,15 +15,17 @@
 mod link;
 #[cfg(test)]
 mod tests;
+mod tls_files;
 
-use crate::error::chain;
+pub use tls_files::TlsFiles;
+
 use crate::status::{AgentStatus, PublishState};
 use crate::{AgentError, PublishSettings};
 use link::{Broker, KafkaBroker, Link, NotSent, Outcome, Trouble, Verdict};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::Clock;
+use tidegauge_model::{Clock, chain};
 use tidegauge_spool::{Entry, Spool, SpoolError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 const NO_ANSWER: Duration = Duration::from_secs(15);
 /// How often an outage is looked for while batches are under way.
 const LOOK: Duration = Duration::from_secs(1);
+/// Acknowledged batches that no append takes out of the spool are taken out after this.
+const FORGET: Duration = Duration::from_secs(60);
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -92,6 +96,8 @@ struct Flight {
     broken: bool,
     /// Stored, but the spool could not forget them yet.
     to_forget: Vec<i64>,
+    /// The spool has forgotten some in memory only.
+    noted: bool,
 }
 
 impl Publisher {
@@ -198,6 +204,11 @@ impl Publisher {
                 }
                 () = appended.notified(), if flight.drained && !flight.failed => {
                     flight.drained = false;
+                    flight.noted = false;
+                }
+                () = tokio::time::sleep(FORGET), if flight.noted => {
+                    flight.noted = false;
+                    self.on_spool(|spool| spool.acknowledge(&[])).await;
                 }
                 () = tokio::time::sleep(LOOK), if !flight.is_idle() => {
                     self.settle(&mut flight, Vec::new()).await;
@@ -309,7 +320,9 @@ impl Publisher {
     async fn settle(&mut self, flight: &mut Flight, refused: Vec<i64>) {
         let stored = std::mem::take(&mut flight.to_forget);
         // A few go with the next batch that is appended.
-        if !stored.is_empty() && !self.spool.acknowledge_in_memory(&stored) {
+        if !stored.is_empty() && self.spool.acknowledge_in_memory(&stored) {
+            flight.noted = true;
+        } else if !stored.is_empty() {
             let ids = stored.clone();
             if self
                 .on_spool(move |spool| spool.acknowledge(&ids))

@@ -4,14 +4,13 @@
 //! When a batch cannot be appended, because the disk is full for example, its number is used up
 //! and the loss is noted, so that the ledger will show it; collecting goes on.
 
-use crate::error::chain;
 use crate::own::own_point;
 use crate::status::{AgentStatus, SpoolFigures};
 use crate::{AgentError, CollectSettings};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegauge_model::{AgentId, Clock, DropNotice, DropReason, Host, Origin, Point, Tags};
+use tidegauge_model::{AgentId, Clock, DropNotice, DropReason, Host, Origin, Point, Tags, chain};
 use tidegauge_spool::{DropCause, Dropped, NewBatch, Spool, SpoolError};
 use tidegauge_wire::{Collection, Encoder, Splitter};
 

@@ -7,6 +7,7 @@
 mod batch;
 mod batch_ref;
 pub mod catalog;
+mod chain;
 mod clock;
 mod file_stamp;
 mod identity;
@@ -22,6 +23,7 @@ mod value;
 pub use batch::{Batch, DropNotice, DropReason};
 pub use batch_ref::{BatchRef, MOST_REJECTED, PointRef, RejectedPoint};
 pub use catalog::Kind;
+pub use chain::chain;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use file_stamp::FileStamp;
 pub use identity::{AgentId, Host, IdentityError, Origin};

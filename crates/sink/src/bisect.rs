@@ -152,7 +152,7 @@ fn cut(blocks: &[RowBlock], range: &Range<usize>) -> Vec<RowBlock> {
 
 fn said(error: &StoreError) -> String {
     let text = error.refusal().map(str::to_owned);
-    text.unwrap_or_else(|| crate::status::chain(error))
+    text.unwrap_or_else(|| tidegauge_model::chain(error))
 }
 
 /// Takes refused rows out of the step's blocks and adds their dead letters. The ledger rows stay as

@@ -10,13 +10,13 @@ mod packing;
 
 use crate::assemble::Assembler;
 use crate::retry::Backoff;
-use crate::status::{SinkStatus, chain, phase_took};
+use crate::status::{SinkStatus, phase_took};
 use crate::{Message, SinkError, SinkSettings, Source, SourceEvent};
 use lost::LostPosition;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegauge_model::Clock;
+use tidegauge_model::{Clock, chain};
 use tidegauge_store::{ErrorClass, SourceId, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 

@@ -4,10 +4,9 @@
 use crate::assemble::{CacheSizes, Tally};
 use crate::{PartitionLag, SourceReport};
 use metrics::{counter, gauge, histogram};
-use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tidegauge_model::Clock;
+use tidegauge_model::{Clock, chain};
 use tidegauge_store::{Gap, GapReason, SourceId, StoreError};
 
 /// The sink as others see it.
@@ -216,16 +215,4 @@ pub(crate) fn phase_took(phase: &'static str, took: Duration) {
 
 pub(crate) fn fenced() {
     counter!("tidegauge_sink_fenced_steps_total").increment(1);
-}
-
-/// An error with its causes on one line, each once.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

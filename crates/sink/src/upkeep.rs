@@ -5,12 +5,12 @@
 //! has caught up with its source. An error is logged and the work is tried again at the next turn:
 //! nothing here can lose a row.
 
-use crate::status::{SinkStatus, chain};
+use crate::status::SinkStatus;
 use metrics::counter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::Clock;
+use tidegauge_model::{Clock, chain};
 use tidegauge_store::{
     DeadLetterBounds, RemovedLetters, RetentionReport, RetentionRequest, SettleReport,
     SettleRequest, Store,

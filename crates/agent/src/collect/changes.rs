@@ -119,7 +119,7 @@ impl Changeable {
         match self.checks.change(self.services.checks(), tasks, tracker) {
             Ok(changed) => tracing::info!("targets of services: {changed}"),
             Err(error) => {
-                let cause = crate::error::chain(&error);
+                let cause = tidegauge_model::chain(&error);
                 tracing::error!("the targets of services cannot be checked: {cause}");
             }
         }

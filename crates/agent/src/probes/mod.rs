@@ -28,7 +28,6 @@ mod tls;
 mod tls_check;
 mod untrusted;
 
-use crate::error::chain;
 use crate::{AgentError, CheckState};
 pub(crate) use address::authorization_of;
 use async_trait::async_trait;
@@ -41,7 +40,7 @@ pub use settings::{AddressFamily, CheckSettings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegauge_model::{Clock, Name, Point, Tags, Value, name};
+use tidegauge_model::{Clock, Name, Point, Tags, Value, chain, name};
 
 /// One probe with the settings of one target.
 #[async_trait]

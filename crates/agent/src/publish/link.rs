@@ -1,21 +1,19 @@
 //! The seam between publishing and Kafka: what publishing needs of a broker, so that a test can
 //! play one.
 
-use crate::error::chain;
+use super::TlsFiles;
 use crate::{AgentError, PublishSettings};
 use async_trait::async_trait;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegauge_kafka::{
-    Admin, BrokerState, Delivery, KafkaError, KafkaSettings, Outgoing, Producer, ProducerOptions,
-    SendError, TopicPlan,
+    Admin, BrokerState, Delivery, KafkaError, Outgoing, Producer, ProducerOptions, SendError,
+    TopicPlan,
 };
-use tidegauge_model::FileStamp;
+use tidegauge_model::chain;
 use tidegauge_wire::Encoder;
 use tokio::sync::mpsc;
 
 const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the files of TLS are looked at.
-const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 /// A way to reach one topic.
 #[async_trait]
@@ -98,63 +96,13 @@ pub(super) struct KafkaBroker {
     settings: PublishSettings,
     /// Made when it is first needed, and kept: it is asked again when the topic is gone.
     admin: Option<Admin>,
-    files: Files,
-}
-
-/// The files of TLS: a client reads them when it is made.
-struct Files {
-    settings: KafkaSettings,
-    /// How they looked when they were looked at last.
-    stamps: Vec<Option<FileStamp>>,
-    looked: Instant,
-    /// Why those that are there now cannot be used: half of a pair that was not replaced whole, for example.
-    problem: Option<String>,
-}
-
-impl Files {
-    fn of(settings: &KafkaSettings) -> Self {
-        Self {
-            settings: settings.clone(),
-            stamps: stamps(settings),
-            looked: Instant::now(),
-            problem: None,
-        }
-    }
-
-    /// Whether they were replaced since the last call, by others that can be used.
-    fn were_replaced(&mut self) -> bool {
-        if self.looked.elapsed() < LOOK_AT_FILES {
-            return false;
-        }
-        self.looked = Instant::now();
-        let stamps = stamps(&self.settings);
-        if stamps == self.stamps {
-            return false;
-        }
-        self.stamps = stamps;
-        self.problem = self.settings.check().err().map(|error| chain(&error));
-        match &self.problem {
-            None => tracing::info!("the files of [kafka.tls] were replaced, connecting anew"),
-            Some(error) => {
-                tracing::warn!(
-                    error,
-                    "the files of [kafka.tls] were replaced, and cannot be used"
-                );
-            }
-        }
-        self.problem.is_none()
-    }
-}
-
-fn stamps(settings: &KafkaSettings) -> Vec<Option<FileStamp>> {
-    let stamp = |path| Some(FileStamp::of(&std::fs::metadata(path).ok()?));
-    settings.files().into_iter().map(stamp).collect()
+    files: TlsFiles,
 }
 
 impl KafkaBroker {
     pub(super) fn new(settings: PublishSettings) -> Self {
         Self {
-            files: Files::of(&settings.kafka),
+            files: TlsFiles::of(&settings.kafka),
             settings,
             admin: None,
         }
@@ -173,10 +121,10 @@ impl Broker for KafkaBroker {
     async fn prepare(&mut self) -> Result<(), Trouble> {
         if self.files.were_replaced() {
             self.admin = None;
-        } else if let Some(problem) = &self.files.problem
+        } else if let Some(problem) = self.files.problem()
             && self.admin.is_none()
         {
-            return Err(Trouble::Away(problem.clone()));
+            return Err(Trouble::Away(problem.to_owned()));
         }
         let admin = match self.admin.take() {
             Some(admin) => admin,
@@ -229,7 +177,7 @@ impl Broker for KafkaBroker {
             ..ProducerOptions::default()
         };
         // Before they are read: what is replaced in between is seen at the next look.
-        let files = Files::of(&self.settings.kafka);
+        let files = TlsFiles::of(&self.settings.kafka);
         let producer = Producer::new(&self.settings.kafka, &options, sender)
             .map_err(|source| self.unusable(source))?;
         Ok(Box::new(KafkaLink {
@@ -249,7 +197,7 @@ struct KafkaLink {
     topic: String,
     key: String,
     own_encoders: Vec<&'static dyn Encoder>,
-    files: Files,
+    files: TlsFiles,
 }
 
 #[async_trait]

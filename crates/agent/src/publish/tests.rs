@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use std::sync::Mutex;
 use tidegauge_kafka::KafkaSettings;
 use tidegauge_model::{AgentId, ManualClock};
-use tidegauge_spool::{DropCause, NewBatch, SpoolSettings};
+use tidegauge_spool::{DropCause, NewBatch, SpoolLook, SpoolSettings};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -135,7 +135,7 @@ struct Scene {
     status: AgentStatus,
     cancel: CancellationToken,
     task: JoinHandle<Result<(), AgentError>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -190,7 +190,7 @@ impl Scene {
             status,
             cancel,
             task,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -266,6 +266,27 @@ async fn forgets_only_what_is_acknowledged_d2() {
     assert_eq!(scene.status.figures().publish, PublishState::Connected);
     assert_eq!(scene.status.figures().acknowledged_batches, 4);
     scene.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_append_takes_out_of_the_spool_is_out_of_it_after_a_minute() {
+    let mut scene = Scene::start(1, Script::default(), 100);
+    scene.play.expect(Told::Prepared).await;
+    scene.play.expect(Told::Connected).await;
+    scene.play.expect_sent([1]).await;
+    scene.play.answer(1, Verdict::Stored);
+    scene.expect_waiting(0).await;
+    let path = scene.folder.path().join("spool.db");
+    let in_the_file = || {
+        let look = SpoolLook::at(&path).expect("readable");
+        look.expect("a spool").entries
+    };
+    assert_eq!(in_the_file(), 1);
+    tokio::time::advance(FORGET + LOOK).await;
+    tidegauge_testkit::eventually_async(Duration::from_secs(10), "it is forgotten", async || {
+        (in_the_file() == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

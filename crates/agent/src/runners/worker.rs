@@ -6,13 +6,12 @@
 
 use crate::AgentError;
 use crate::collectors::{Collector, CollectorContext, OwnCollector};
-use crate::error::chain;
 use crate::probes::MAX_DETAIL_CHARS;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tidegauge_model::{Clock, Point};
+use tidegauge_model::{Clock, Point, chain};
 use tokio::sync::Notify;
 
 /// Bytes of stack of a thread: collectors keep their buffers elsewhere.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegauge_agent::collect::collect_once;
 use tidegauge_agent::collectors::{COLLECTORS, CollectorContext, availability};
-use tidegauge_model::{Point, SystemClock, Value};
+use tidegauge_model::{Point, SystemClock, Value, chain};
 
 /// Between the two readings that values of an interval need.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -85,8 +85,8 @@ fn list(context: &CollectorContext) -> Table {
     for (entry, (_, outcome)) in COLLECTORS.iter().zip(availability(context, &SystemClock)) {
         let state = match outcome {
             Ok(()) => "works".to_owned(),
-            Err(error) if error.is_unavailable() => format!("not available: {}", told(&error)),
-            Err(error) => format!("fails: {}", told(&error)),
+            Err(error) if error.is_unavailable() => format!("not available: {}", chain(&error)),
+            Err(error) => format!("fails: {}", chain(&error)),
         };
         let on = match entry.default_on {
             true => "by default",
@@ -95,17 +95,6 @@ fn list(context: &CollectorContext) -> Table {
         table.add_row([entry.name, on, &state, entry.description]);
     }
     table
-}
-
-/// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 fn table(points: &[Point]) -> Table {

@@ -161,17 +161,3 @@ fn print(findings: &[Finding], matches: &ArgMatches) -> anyhow::Result<()> {
     say!("{table}")?;
     Ok(())
 }
-
-/// An error with its causes, each once.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
-}

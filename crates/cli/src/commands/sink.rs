@@ -1,7 +1,5 @@
 //! `tidegauge sink`: from Kafka into a database.
 
-mod replaced;
-
 use super::sink_view;
 use crate::health;
 use crate::instance::{Instance, Part};
@@ -12,6 +10,7 @@ use clap::{ArgMatches, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegauge_agent::publish::TlsFiles;
 use tidegauge_model::{Clock, Host, Limits, SystemClock};
 use tidegauge_sink::assemble::Assembler;
 use tidegauge_sink::{
@@ -86,7 +85,7 @@ async fn work(
     // One that is to end by itself counts from its start, and is not begun again.
     let begins_again = sink.cycles.is_none() && !sink.until_end;
     let finished = loop {
-        let before = replaced::stamps(&source.kafka);
+        let mut files = TlsFiles::of(&source.kafka);
         let reading = KafkaSource::start(source.clone(), open_store(url, &options)?)?;
         let stop = cancel.child_token();
         let running = Sink::new(
@@ -99,7 +98,7 @@ async fn work(
             stop.clone(),
         );
         let replaced = async {
-            replaced::replaced(&source.kafka, before).await;
+            files.replaced().await;
             stop.cancel();
             // The step that is under way ends, and the group is left.
             std::future::pending().await

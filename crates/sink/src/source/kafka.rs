@@ -7,7 +7,6 @@
 
 use super::lag::LagBook;
 use super::{Source, SourceEvent, SourceReport};
-use crate::status::chain;
 use crate::{Message, SinkError};
 use bytes::Bytes;
 use std::error::Error;
@@ -16,6 +15,7 @@ use tidegauge_kafka::{
     Admin, BrokerState, Consumer, ConsumerOptions, Event, KafkaError, KafkaSettings, Positions,
     TopicIdentity,
 };
+use tidegauge_model::chain;
 use tidegauge_store::{PositionMove, SourceId, Store};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;

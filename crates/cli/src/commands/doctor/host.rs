@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidegauge_agent::collectors::{COLLECTORS, availability};
 use tidegauge_agent::identity;
-use tidegauge_model::{Clock as _, SystemClock};
+use tidegauge_model::{Clock as _, SystemClock, chain};
 use tidegauge_spool::SpoolLook;
 
 /// File systems over a network, by the beginning of their names.
@@ -112,7 +112,7 @@ fn state_folder(settings: &Settings, findings: &mut Findings) {
             Some(kind) => findings.ok("state file system", kind),
             None => {}
         },
-        Err(error) => findings.warning("state file system", super::told(&error)),
+        Err(error) => findings.warning("state file system", chain(&error)),
     }
 }
 
@@ -127,7 +127,7 @@ fn spool(settings: &Settings, findings: &mut Findings) {
         // No agent ever ran with this folder.
         Ok(None) => {}
         Ok(Some(look)) => waiting(&look, bound, SystemClock.now_us(), findings),
-        Err(error) => findings.warning(CHECK, super::told(&error)),
+        Err(error) => findings.warning(CHECK, chain(&error)),
     }
 }
 
@@ -209,11 +209,9 @@ fn collectors(settings: &Settings, findings: &mut Findings) {
         match outcome {
             Ok(()) => work += 1,
             Err(error) if error.is_unavailable() => {
-                away.push(format!("{}: {}", entry.name, super::told(&error)));
+                away.push(format!("{}: {}", entry.name, chain(&error)));
             }
-            Err(error) => {
-                findings.warning(CHECK, format!("{}: {}", entry.name, super::told(&error)))
-            }
+            Err(error) => findings.warning(CHECK, format!("{}: {}", entry.name, chain(&error))),
         }
     }
     let away = match away.is_empty() {

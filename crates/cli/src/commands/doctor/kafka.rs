@@ -8,7 +8,7 @@ use tidegauge_kafka::{
     Admin, KafkaError, KafkaSettings, TopicLook, Watermark, newest_message_ms, see_group,
     why_unreachable,
 };
-use tidegauge_model::{Clock as _, SystemClock};
+use tidegauge_model::{Clock as _, SystemClock, chain};
 use tokio::time::{Instant, timeout};
 
 /// A message of the agent's is smaller than this, unless it has to be larger: librdkafka's bound.
@@ -50,7 +50,7 @@ pub(super) async fn check(
     let log = match at_topic(kafka, topic, outage, &mut findings).await {
         Ok(log) => log,
         Err(error) => {
-            findings.failed("topic", super::told(&error));
+            findings.failed("topic", chain(&error));
             None
         }
     };
@@ -171,7 +171,7 @@ async fn at_topic(
     let watermarks = match admin.watermarks(topic, DEADLINE).await {
         Ok(watermarks) => watermarks,
         Err(error) => {
-            findings.warning("lag", super::told(&error));
+            findings.warning("lag", chain(&error));
             return Ok(None);
         }
     };
@@ -317,9 +317,9 @@ async fn group(kafka: &KafkaSettings, group: Option<&str>, topic: &str, findings
         Ok(Ok(())) => findings.ok(CHECK, format!("{group}: this user may see it")),
         Ok(Err(error @ KafkaError::NotAuthorized { .. })) => findings.warning(
             CHECK,
-            format!("{}; sinks need it, agents do not", super::told(&error)),
+            format!("{}; sinks need it, agents do not", chain(&error)),
         ),
-        Ok(Err(error)) => findings.warning(CHECK, super::told(&error)),
+        Ok(Err(error)) => findings.warning(CHECK, chain(&error)),
         Err(error) => findings.warning(CHECK, error.to_string()),
     }
 }

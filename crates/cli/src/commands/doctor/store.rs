@@ -7,7 +7,7 @@ use crate::progress::size;
 use crate::settings::{Settings, UsageError, value};
 use std::path::Path;
 use std::time::Duration;
-use tidegauge_model::{Clock, SystemClock};
+use tidegauge_model::{Clock, SystemClock, chain};
 use tidegauge_store::{
     PartitionProgress, Protection, SourceId, StoreCondition, StoreError, StoreUrl, open_reader,
     protection,
@@ -31,7 +31,7 @@ pub(super) async fn check(
     let progress = match timeout(DEADLINE * 2, look(settings, url, &mut findings)).await {
         Ok(Ok(progress)) => Some(progress),
         Ok(Err(error)) => {
-            findings.failed("store", format!("{url}: {}", super::told(&error)));
+            findings.failed("store", format!("{url}: {}", chain(&error)));
             None
         }
         Err(_) => {
@@ -64,7 +64,7 @@ pub(super) fn check_url(settings: &Settings, url: &StoreUrl) -> Result<(), Usage
         UsageError::one(format!(
             "{}: store.url: {}",
             settings.place("store.url"),
-            super::told(&error)
+            chain(&error)
         ))
     })
 }
@@ -121,7 +121,7 @@ async fn protected(settings: &Settings, url: &StoreUrl, findings: &mut Findings)
         let whose = format!("{}:{}", server.host, server.port);
         let shown = match server.connect(DEADLINE).await {
             Ok(stream) => certificates::handshake(stream, &server.name).await,
-            Err(error) => Err(super::told(&error)),
+            Err(error) => Err(chain(&error)),
         };
         certificates::told(CHECK, &whose, shown, findings);
     }
