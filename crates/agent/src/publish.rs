@@ -96,8 +96,6 @@ struct Flight {
     broken: bool,
     /// Stored, but the spool could not forget them yet.
     to_forget: Vec<i64>,
-    /// The spool has forgotten some in memory only.
-    noted: bool,
 }
 
 impl Publisher {
@@ -204,10 +202,8 @@ impl Publisher {
                 }
                 () = appended.notified(), if flight.drained && !flight.failed => {
                     flight.drained = false;
-                    flight.noted = false;
                 }
-                () = tokio::time::sleep(FORGET), if flight.noted => {
-                    flight.noted = false;
+                () = tokio::time::sleep(FORGET), if self.spool.has_more_to_forget() => {
                     self.on_spool(|spool| spool.acknowledge(&[])).await;
                 }
                 () = tokio::time::sleep(LOOK), if !flight.is_idle() => {
@@ -320,9 +316,7 @@ impl Publisher {
     async fn settle(&mut self, flight: &mut Flight, refused: Vec<i64>) {
         let stored = std::mem::take(&mut flight.to_forget);
         // A few go with the next batch that is appended.
-        if !stored.is_empty() && self.spool.acknowledge_in_memory(&stored) {
-            flight.noted = true;
-        } else if !stored.is_empty() {
+        if !self.spool.acknowledge_in_memory(&stored) {
             let ids = stored.clone();
             if self
                 .on_spool(move |spool| spool.acknowledge(&ids))

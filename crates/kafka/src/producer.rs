@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -42,8 +42,10 @@ use slack::TimerSlack;
 /// How long the polling thread waits for deliveries at a time; they wake it at once.
 const POLL: Duration = Duration::from_millis(500);
 /// How long it rests while nothing is on its way; a message wakes it. Longer than an agent's default interval, so
-/// that it is not woken between two batches. Errors, and tokens that are to be renewed, wait as long.
+/// that it is not woken between two batches. Errors wait as long.
 const REST: Duration = Duration::from_secs(15);
+/// The same where tokens are to be renewed, which `poll` asks for: librdkafka does so with a fifth of their time left.
+const REST_WITH_TOKENS: Duration = Duration::from_secs(5);
 /// How long it looks for errors between two rests.
 const GLANCE: Duration = Duration::from_millis(1);
 /// What the call of `poll` itself takes, and more. `poll` waits whole milliseconds and spins through
@@ -71,8 +73,8 @@ pub struct ProducerOptions {
     pub compression: &'static str,
     /// How much later than it is due work of librdkafka may begin that only time makes due: its three threads look
     /// each second whether there is any, and then look less often (`PR_SET_TIMERSLACK` of prctl(2); Linux alone).
-    /// What is woken (a message to send, an answer) is not later, but a connection takes about twice as much
-    /// longer to begin, as do retries. With more than nothing, `linger` should be nothing.
+    /// What is woken (a message to send, an answer) is not later, but a connection may take longer to begin, and
+    /// retries wait longer. With more than nothing, `linger` should be nothing.
     pub timer_slack: Duration,
 }
 
@@ -142,8 +144,12 @@ impl Context {
         context.poller.get_or_init(|| thread::current().id());
         while !context.stop.load(Ordering::Acquire) {
             let wait = if context.is_idle() { GLANCE } else { POLL };
+            let began = Instant::now();
             client.poll(wait + POLL_CALL);
-            context.rest();
+            // A call that took so long has rested in it.
+            if began.elapsed() < context.longest_rest() {
+                context.rest();
+            }
         }
     }
 
@@ -151,12 +157,19 @@ impl Context {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
+    fn longest_rest(&self) -> Duration {
+        match self.sasl {
+            Some(Sasl::Token(_)) => REST_WITH_TOKENS,
+            _ => REST,
+        }
+    }
+
     /// Waits while there is nothing to do.
     fn rest(&self) {
         let nothing_to_do = |_: &mut ()| self.is_idle() && !self.stop.load(Ordering::Acquire);
-        let rested = self
-            .work
-            .wait_timeout_while(self.resting(), REST, nothing_to_do);
+        let rested =
+            self.work
+                .wait_timeout_while(self.resting(), self.longest_rest(), nothing_to_do);
         drop(rested);
     }
 

@@ -245,7 +245,7 @@ impl Spool {
     /// When the file cannot be written; then all of them stay.
     pub fn acknowledge(&self, ids: &[i64]) -> Result<u64, SpoolError> {
         let mut state = self.lock();
-        if ids.is_empty() && self.memory.acknowledged().is_empty() {
+        if ids.is_empty() && !self.has_more_to_forget() {
             return Ok(0);
         }
         state.acknowledge(ids)
@@ -257,6 +257,12 @@ impl Spool {
     #[must_use]
     pub fn acknowledge_in_memory(&self, ids: &[i64]) -> bool {
         self.memory.acknowledge(ids)
+    }
+
+    /// Whether entries are acknowledged in memory only.
+    #[must_use]
+    pub fn has_more_to_forget(&self) -> bool {
+        !self.memory.acknowledged().is_empty()
     }
 
     /// Gives an entry up because the receiver refused it for good. Nothing if it is not there.

@@ -2,7 +2,9 @@
 //!
 //! Not a classification: all of it is an outage. What is not known here stays as the driver says it.
 
+use crate::{ErrorClass, StoreError};
 use std::error::Error;
+use tidegauge_model::chain;
 
 /// How a kind of database names what its URL says of TLS.
 pub(crate) struct Names {
@@ -78,20 +80,11 @@ const MEANINGS: &[(&str, &str)] = &[
         "failed to lookup address",
         "look at the host in store.url and at this host's DNS",
     ),
-    ("no answer within", "is there a firewall in between?"),
 ];
 
 /// What an error says with its causes, and what to do about it; `None` if that is not known.
 pub(crate) fn explained(error: &(dyn Error + 'static), names: &Names) -> Option<String> {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            said = format!("{said}: {text}");
-        }
-        next = cause.source();
-    }
+    let said = chain(error);
     let (_, what) = MEANINGS.iter().find(|(part, _)| said.contains(part))?;
     let what = what
         .replace("AUTHORITIES", names.authorities)
@@ -99,6 +92,13 @@ pub(crate) fn explained(error: &(dyn Error + 'static), names: &Names) -> Option<
         .replace("KEY", names.key)
         .replace("WITHOUT", names.without);
     Some(format!("{said}; {what}"))
+}
+
+/// The error of a connection that was not made in time.
+pub(crate) fn nobody_answers(doing: &'static str) -> StoreError {
+    StoreError::new(doing, ErrorClass::Outage)
+        .caused_by("no answer within the deadline; is there a firewall in between?")
+        .rolled_back()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use super::errors::{self, During};
 use super::load::{Data, Loads, Offer};
 use super::url::Target;
-use crate::{ErrorClass, StoreError};
+use crate::{ErrorClass, StoreError, refused};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row, Value};
 use std::future::Future;
@@ -66,7 +66,7 @@ impl Session {
         let connecting = Conn::new(driver);
         let connection = tokio::time::timeout(target.options.connect_deadline, connecting)
             .await
-            .map_err(|_| errors::nobody_answers(doing))?
+            .map_err(|_| refused::nobody_answers(doing))?
             .map_err(|error| errors::from_driver(doing, During::Statement, error))?;
         let mut session = Self {
             connection,

@@ -6,7 +6,7 @@
 
 use super::errors::{self, During};
 use super::url::Target;
-use crate::{ErrorClass, StoreError};
+use crate::{ErrorClass, StoreError, refused};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Session {
         let opened = open(&driver, tls);
         let (client, task) = tokio::time::timeout(target.options.connect_deadline, opened)
             .await
-            .map_err(|_| errors::nobody_answers(doing))?
+            .map_err(|_| refused::nobody_answers(doing))?
             .map_err(|error| errors::from_driver(doing, During::Statement, error))?;
         let session = Self {
             client,

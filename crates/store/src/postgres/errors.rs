@@ -155,13 +155,6 @@ pub(super) fn deadline_elapsed(doing: impl Into<String>, during: During) -> Stor
     }
 }
 
-/// The error of a connection that was not made in time.
-pub(super) fn nobody_answers(doing: impl Into<String>) -> StoreError {
-    StoreError::new(doing, ErrorClass::Outage)
-        .caused_by("no answer within the deadline; is there a firewall in between?")
-        .rolled_back()
-}
-
 /// An answer that has another form than was asked for: the schema was changed by hand.
 pub(super) fn unexpected(doing: impl Into<String>, what: impl Into<String>) -> StoreError {
     StoreError::new(doing, ErrorClass::Outage).caused_by(what.into())

@@ -29,7 +29,7 @@ const LEAST_FREE: u64 = 16 << 20;
 /// A spool that is so full, in hundredths, is worth a warning.
 const MUCH_WAITS: u64 = 80;
 
-/// What waits for longer is taken by nobody: an agent sends every few seconds.
+/// What waits for longer is taken by nobody: an agent that reaches Kafka sends at once.
 const WAITS_LONG: Duration = Duration::from_secs(300);
 
 pub(super) fn check(settings: &Settings) -> Findings {
