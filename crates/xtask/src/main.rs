@@ -1,5 +1,5 @@
 //! The project's own commands, `cargo xtask …`: check, test, coverage, bench, faults, fuzz,
-//! services, package, release, hooks, tidy, docs.
+//! services, layout, package, release, hooks, tidy, docs.
 //!
 //! Nothing of it ships. Progress goes to stderr, results to stdout; the exit status is 0 when all
 //! is well, 1 when something was found or failed, 2 when it could not be tried (bad usage, a
@@ -19,6 +19,7 @@ mod faults;
 mod fuzz;
 mod hooks;
 mod interrupt;
+mod layout;
 mod package;
 mod release;
 mod run;
@@ -70,6 +71,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<bool> {
             Some("down") => services::down(),
             _ => services::status(),
         },
+        Some(("layout", options)) => layout::layout(options),
         Some(("package", options)) => package::package(options),
         Some(("release", options)) => release::release(options),
         Some(("hooks", options)) => hooks::install(options.get_flag("remove")),
@@ -138,6 +140,9 @@ fn command() -> Command {
                 .subcommand(Command::new("down").about("Stop them and throw their data away"))
                 .subcommand(Command::new("status").about("Say which run")),
         )
+        .subcommand(layout::shape(Command::new("layout").about(
+            "Write which functions the linker puts side by side: what started programs run",
+        )))
         .subcommand(package::shape(Command::new("package").about(
             "Make the packages of a release in target/package: tarball, deb, rpm, SBOM, checksums",
         )))

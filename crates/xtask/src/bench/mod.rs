@@ -24,6 +24,7 @@ use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use fleet::Shape;
+pub(crate) use process::Running;
 use std::path::PathBuf;
 use std::time::Duration;
 use target::Kind;
@@ -252,6 +253,11 @@ fn again_as_release() -> anyhow::Result<bool> {
         .status()
         .context("run a release build of this program")?;
     Ok(status.success())
+}
+
+/// A broker alone, of this run's own, and the folder that it and the programs may use.
+pub(crate) fn broker() -> anyhow::Result<(TempDir, Servers)> {
+    servers(&[])
 }
 
 /// A broker and the databases that are measured, of this run's own, and the folder that they and the

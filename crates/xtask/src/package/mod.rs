@@ -11,7 +11,7 @@ mod machine;
 #[cfg(test)]
 mod manifests;
 mod rehearsal;
-mod small;
+pub(crate) mod small;
 mod tarball;
 #[cfg(test)]
 mod units;
@@ -25,11 +25,14 @@ use cargo_metadata::MetadataCommand;
 use clap::{Arg, ArgAction, ArgMatches};
 use sha2::{Digest, Sha256};
 
+use crate::layout;
 use crate::run::{CannotTry, command, exists, root, stage, target};
 use crate::tools::{CARGO_CYCLONEDX, CARGO_DEB, CARGO_GENERATE_RPM};
 
 const PACKAGE: &str = "tidegauge-cli";
 const SUMS: &str = "SHA256SUMS";
+/// It had 3.7 MB when the layout was made.
+const LAID_OUT: layout::Least = layout::Least(2_000_000);
 
 pub(crate) fn shape(command: clap::Command) -> clap::Command {
     command
@@ -158,7 +161,8 @@ impl Release {
             .env("OPENSSL_NO_VENDOR", "1")
             .env("CARGO_TARGET_DIR", &self.build)
             .env("TIDEGAUGE_COMMIT", &self.commit);
-        succeed("the program (minutes, the first time)", &mut cargo)
+        succeed("the program (minutes, the first time)", &mut cargo)?;
+        layout::check(&self.program(), LAID_OUT)
     }
 
     /// Has the program write its completions and manual pages, and adds the licences of what it holds.
@@ -257,6 +261,7 @@ fn can_build() -> anyhow::Result<()> {
         ("npm", "the page is built with Node 20 or newer"),
         ("tar", "the tarball is made by GNU tar"),
         ("gzip", "manual pages are compressed"),
+        ("readelf", "it tells how the program is laid out"),
         ("pkg-config", "it finds the system's OpenSSL"),
     ] {
         if !exists(program, "--version") {

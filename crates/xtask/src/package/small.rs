@@ -3,11 +3,12 @@
 //! Without sink, stores and page, and optimised for size (the profile `small`), its C libraries too.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::{PACKAGE, can_build, succeed};
+use crate::layout;
 use crate::run::{command, target};
 
 /// Functions are sections of their own, so that the linker can leave out what nobody calls, and have no tables
@@ -32,6 +33,9 @@ const C_FLAGS: [&str; 15] = [
     "-DZSTD_LEGACY_SUPPORT=0",
 ];
 
+/// It had 1.7 MB when the layout was made.
+const LAID_OUT: layout::Least = layout::Least(1_000_000);
+
 /// Functions of the same code become one. Only the linker that Rust brings for this platform can do that.
 const LINK_FLAGS: &[&str] = if cfg!(all(
     target_arch = "x86_64",
@@ -47,8 +51,23 @@ const LINK_FLAGS: &[&str] = if cfg!(all(
 ///
 /// Returns the stripped program and its size in bytes.
 pub(super) fn build() -> anyhow::Result<(PathBuf, u64)> {
-    can_build()?;
     let folder = target().join("small");
+    let program = build_in(&folder, &[])?;
+    layout::check(&program, LAID_OUT)?;
+    let bytes = fs::metadata(&program).context("look at the program")?.len();
+    Ok((program, bytes))
+}
+
+/// The same for a profiler, below another folder.
+pub(crate) fn build_for_profiler(
+    folder: &Path,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<PathBuf> {
+    build_in(&folder.join("small"), environment)
+}
+
+fn build_in(folder: &Path, environment: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
+    can_build()?;
     let mut cargo = command("cargo");
     cargo
         .args(["rustc", "--profile", "small", "--locked"])
@@ -57,10 +76,9 @@ pub(super) fn build() -> anyhow::Result<(PathBuf, u64)> {
         .arg("--")
         .args(LINK_FLAGS)
         .env("OPENSSL_NO_VENDOR", "1")
-        .env("CARGO_TARGET_DIR", &folder)
+        .env("CARGO_TARGET_DIR", folder)
+        .envs(environment.iter().copied())
         .env("CFLAGS", C_FLAGS.join(" "));
     succeed("the agent alone (minutes, the first time)", &mut cargo)?;
-    let program = folder.join("small/tidegauge");
-    let bytes = fs::metadata(&program).context("look at the program")?.len();
-    Ok((program, bytes))
+    Ok(folder.join("small/tidegauge"))
 }
