@@ -20,6 +20,8 @@ pub struct Point {
     time_us: i64,
     tags: Tags,
     fields: Vec<Field>,
+    /// The marks of the fields' names ([`Name::mark`]): a name whose mark is not among them is new.
+    marks: u64,
     left_out: u32,
     kind: Kind,
 }
@@ -33,6 +35,7 @@ impl Point {
             time_us,
             tags: Vec::new(),
             fields: Vec::new(),
+            marks: 0,
             left_out: 0,
             kind: Kind::Gauge,
         }
@@ -90,10 +93,15 @@ impl Point {
             self.left_out += 1;
             return;
         }
-        match self.fields.iter_mut().find(|(known, _)| *known == name) {
-            Some(slot) => slot.1 = value,
-            None => self.fields.push((name, value)),
+        let mark = name.mark();
+        if self.marks & mark != 0
+            && let Some(slot) = self.fields.iter_mut().find(|(known, _)| *known == name)
+        {
+            slot.1 = value;
+            return;
         }
+        self.marks |= mark;
+        self.fields.push((name, value));
     }
 
     /// The measurement's name.
@@ -170,5 +178,19 @@ mod tests {
         assert_eq!(point.tag_text("t"), Some("new"));
         assert_eq!(point.value("f"), Some(&Value::Float(2.0)));
         assert_eq!((point.tags().len(), point.fields().len()), (1, 1));
+    }
+
+    #[test]
+    fn each_of_many_names_is_there_once() {
+        let names = || (0..300).map(|at| Name::new(&format!("n{at}")).expect("valid"));
+        let mut point = Point::new(name!("cpu"), 1);
+        for (name, value) in names().zip(0_u64..).chain(names().rev().zip(1_000..)) {
+            point.set(name, value);
+        }
+        let expected: Vec<_> = names()
+            .zip((1_000..1_300_u64).rev())
+            .map(|(name, value)| (name, Value::from(value)))
+            .collect();
+        assert_eq!(point.fields(), expected);
     }
 }
