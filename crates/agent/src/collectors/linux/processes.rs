@@ -12,6 +12,7 @@
 use super::{CollectError, Collector, CollectorEntry, SourceFile};
 use crate::collectors::source::is_made_anew;
 use crate::roots::HostRoots;
+use memchr::memrchr;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -38,6 +39,8 @@ const LIST_BYTES: usize = 16 * 1024;
 const PROCESSES_PER_SECOND: i64 = 20;
 /// Of so many processes the descriptor is kept: those of a small host, of the 1,024 that a process often may have.
 const KEPT: usize = 256;
+/// The name has ended by then: it has at most 64 bytes, the process's number before it ten. Only numbers follow.
+const NAME_ENDS_BY: usize = 96;
 /// From the state to the number of threads.
 const WORDS_TO_THREADS: usize = 17;
 
@@ -220,14 +223,32 @@ impl States {
 /// The state of one process, the letter after its name, and its threads. The name is in
 /// parentheses and may hold any byte, parentheses too.
 fn parse(head: &[u8]) -> Option<(u8, u64)> {
-    let end_of_name = head.iter().rposition(|&byte| byte == b')')?;
+    let until_name_ends = &head[..head.len().min(NAME_ENDS_BY)];
+    let end_of_name = memrchr(b')', until_name_ends)?;
     let rest = head.get(end_of_name + 2..)?;
     let state = *rest.first()?;
-    let threads = rest
-        .split(|&byte| byte == b' ')
-        .nth(WORDS_TO_THREADS)
+    let threads = behind_blanks(rest, WORDS_TO_THREADS)
+        .and_then(|rest| rest.split(|&byte| byte == b' ').next())
         .and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
     Some((state, threads.unwrap_or(0)))
+}
+
+/// What follows the blank of this number. Blanks are counted in pieces, for which the compiler has
+/// instructions, up to the piece with the one that is sought.
+fn behind_blanks(mut text: &[u8], number: usize) -> Option<&[u8]> {
+    const PIECE: usize = 16;
+    let mut left = number;
+    while let Some((piece, rest)) = text.split_first_chunk::<PIECE>() {
+        let blanks: u8 = piece.iter().map(|byte| u8::from(*byte == b' ')).sum();
+        if usize::from(blanks) >= left {
+            break;
+        }
+        left -= usize::from(blanks);
+        text = rest;
+    }
+    let blanks = text.iter().enumerate().filter(|(_, byte)| **byte == b' ');
+    let (at, _) = blanks.into_iter().nth(left.checked_sub(1)?)?;
+    text.get(at + 1..)
 }
 
 #[cfg(test)]
@@ -261,6 +282,39 @@ mod tests {
         child.wait().unwrap();
         assert!(processes.count().unwrap().total() > 0);
         assert!(!processes.kept.contains_key(&child.id()));
+    }
+
+    #[test]
+    fn a_name_may_hold_what_ends_it() {
+        let numbers = "1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0";
+        let long = "é) R 1 (".repeat(7);
+        for name in ["a", "(sd-pam)", ") S (", "", "a b", &long] {
+            for threads in [0, 3, 12_345] {
+                let told =
+                    format!("4194304 ({name}) S {numbers} {threads} 0 1 18446744073709551615");
+                assert_eq!(parse(told.as_bytes()), Some((b'S', threads)), "{told}");
+            }
+        }
+        // A number that is cut short is still one, and what is not there is none.
+        for (told, expected) in [
+            ("", None),
+            ("7 (a", None),
+            ("7 (a)", None),
+            ("7 (a) ", None),
+            ("7 (a) Z", Some((b'Z', 0))),
+            ("7 (a) Z 1 2", Some((b'Z', 0))),
+            ("7 (a) D 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0", Some((b'D', 0))),
+            (
+                "7 (a) D 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 ",
+                Some((b'D', 0)),
+            ),
+            (
+                "7 (a) D 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 3",
+                Some((b'D', 3)),
+            ),
+        ] {
+            assert_eq!(parse(told.as_bytes()), expected, "{told}");
+        }
     }
 
     #[test]
