@@ -15,10 +15,12 @@ mod linux;
 mod macos;
 pub mod settings;
 mod source;
+mod text;
 
 #[cfg(target_os = "linux")]
 pub use linux::{filesystem, time};
-pub use source::{SourceFile, SourceText, Sources, ValueFile, short_value};
+pub use source::{SourceFile, Sources, ValueFile, short_value};
+pub use text::SourceText;
 
 use crate::roots::HostRoots;
 use sha2::{Digest, Sha256};

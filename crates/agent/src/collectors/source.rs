@@ -12,7 +12,7 @@
 //! [`Sources`] share what was read: a file takes the content that another one has read a moment ago,
 //! unless it has had that content before.
 
-use super::CollectError;
+use super::{CollectError, SourceText};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -73,6 +73,7 @@ pub struct SourceFile {
     /// Bytes behind `length` are left over from earlier reads.
     buffer: Vec<u8>,
     length: usize,
+    is_one_record: bool,
     shared: Option<Shared>,
     /// The reading of the shared content that this one had.
     had: u64,
@@ -91,9 +92,23 @@ impl SourceFile {
             kept: None,
             buffer: Vec::new(),
             length: 0,
+            is_one_record: false,
             shared: None,
             had: 0,
         }
+    }
+
+    /// It is one record to the kernel: a file of `single_open` (`fs/seq_file.c`), or a setting of
+    /// `/proc/sys`.
+    ///
+    /// A read(2) of such a file is short only at its end: the kernel makes the record whole, in a buffer
+    /// that it enlarges until the record fits, and copies as much of it as is asked for. So no further read
+    /// has to find the end. Of a file of many records (`vmstat`, `diskstats`, `net/dev`, the mount table) a
+    /// read is short as well when the next record does not fit into the kernel's buffer.
+    #[must_use]
+    pub const fn of_one_record(mut self) -> Self {
+        self.is_one_record = true;
+        self
     }
 
     /// The file's path.
@@ -137,9 +152,12 @@ impl SourceFile {
     }
 
     fn read_file(&mut self) -> Result<(), CollectError> {
+        let is_short_at_end = self.is_one_record;
         let kept = self.kept.take().filter(|file| {
-            self.fill(|buffer, offset| file.read_at(buffer, offset))
-                .is_ok()
+            self.fill(is_short_at_end, |buffer, offset| {
+                file.read_at(buffer, offset)
+            })
+            .is_ok()
         });
         self.kept = match kept {
             Some(file) => Some(file),
@@ -164,10 +182,7 @@ impl SourceFile {
     pub fn read_text(&mut self) -> Result<SourceText<'_>, CollectError> {
         self.read_bytes()?;
         match std::str::from_utf8(self.bytes()) {
-            Ok(text) => Ok(SourceText {
-                path: &self.path,
-                text,
-            }),
+            Ok(text) => Ok(SourceText::new(&self.path, text)),
             Err(_) => Err(CollectError::whole_file(&self.path, "it is no text")),
         }
     }
@@ -187,13 +202,15 @@ impl SourceFile {
     /// Reads from a new descriptor, and returns it if it may be kept.
     fn open_and_fill(&mut self) -> io::Result<Option<File>> {
         let mut file = File::open(&self.path)?;
-        self.fill(|buffer, _| file.read(buffer))?;
+        // It may be of a file system that has records of its own.
+        self.fill(false, |buffer, _| file.read(buffer))?;
         Ok(Some(file).filter(is_made_anew))
     }
 
     /// Reads until the end, or a little beyond the longest that is read.
     fn fill(
         &mut self,
+        is_short_at_end: bool,
         mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
     ) -> io::Result<()> {
         self.length = 0;
@@ -202,9 +219,15 @@ impl SourceFile {
                 let longer = (2 * self.buffer.len()).max(PAGE);
                 self.buffer.resize(longer, 0);
             }
+            let room = self.buffer.len() - self.length;
             match read(&mut self.buffer[self.length..], self.length as u64) {
                 Ok(0) => break,
-                Ok(bytes) => self.length += bytes,
+                Ok(bytes) => {
+                    self.length += bytes;
+                    if is_short_at_end && bytes < room {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -241,10 +264,8 @@ impl SourceFile {
 
     /// What was read.
     pub(super) fn as_text(&self) -> SourceText<'_> {
-        SourceText {
-            path: &self.path,
-            text: std::str::from_utf8(self.bytes()).expect("is text"),
-        }
+        let text = std::str::from_utf8(self.bytes()).expect("is text");
+        SourceText::new(&self.path, text)
     }
 }
 
@@ -299,69 +320,6 @@ impl ValueFile {
     /// Reads the value as a number.
     pub fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
         self.read()?.parse().ok()
-    }
-}
-
-/// The text of a [`SourceFile`], with the path that its errors name.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceText<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl<'a> SourceText<'a> {
-    /// The lines with their numbers, counted from 1.
-    pub fn lines(self) -> impl Iterator<Item = (usize, &'a str)> {
-        (1..).zip(self.text.lines())
-    }
-
-    /// The first line.
-    ///
-    /// # Errors
-    /// [`CollectError::Parse`] when there is none.
-    pub fn first_line(self) -> Result<&'a str, CollectError> {
-        let first = self.text.lines().next();
-        first.ok_or_else(|| self.error(1, "it is empty"))
-    }
-
-    /// The number that the file is.
-    ///
-    /// # Errors
-    /// [`CollectError::Parse`] when it is none.
-    pub fn only_number<T: std::str::FromStr>(self) -> Result<T, CollectError> {
-        self.number(1, Some(self.first_line()?.trim()))
-    }
-
-    /// The error for a line that is not as documented.
-    #[must_use]
-    pub fn error(self, line: usize, what: &'static str) -> CollectError {
-        CollectError::Parse {
-            path: self.path.to_owned(),
-            line,
-            what,
-        }
-    }
-
-    /// The number that `word` of a line is.
-    ///
-    /// # Errors
-    /// [`CollectError::Parse`] when the word is missing or is no such number.
-    pub fn number<T: std::str::FromStr>(
-        self,
-        line: usize,
-        word: Option<&str>,
-    ) -> Result<T, CollectError> {
-        word.and_then(|word| word.parse().ok())
-            .ok_or_else(|| self.error(line, "a number is missing or malformed"))
-    }
-
-    /// The number that `word` of a line is in hexadecimal digits.
-    ///
-    /// # Errors
-    /// As [`SourceText::number`].
-    pub fn hexadecimal(self, line: usize, word: Option<&str>) -> Result<u64, CollectError> {
-        word.and_then(|word| u64::from_str_radix(word, 16).ok())
-            .ok_or_else(|| self.error(line, "a number is missing or malformed"))
     }
 }
 
@@ -478,8 +436,58 @@ mod tests {
         let mut source = SourceFile::holding("");
         let mut left = long.as_bytes();
         source
-            .fill(|buffer, _| left.read(buffer))
+            .fill(false, |buffer, _| left.read(buffer))
             .expect("no error");
         assert_eq!(source.bytes(), long.as_bytes());
+    }
+
+    #[test]
+    fn the_end_of_one_record_is_a_short_read() {
+        for (bytes, reads) in [
+            (0, 1),
+            (1, 1),
+            (PAGE - 1, 1),
+            (PAGE, 2),
+            (PAGE + 1, 2),
+            (2 * PAGE, 3),
+            (3 * PAGE, 3),
+        ] {
+            let record = "x".repeat(bytes);
+            let mut source = SourceFile::holding("");
+            let mut count = 0;
+            let read = |buffer: &mut [u8], offset: u64| {
+                count += 1;
+                (&record.as_bytes()[offset as usize..]).read(buffer)
+            };
+            source.fill(true, read).expect("no error");
+            assert_eq!((source.length, count), (bytes, reads));
+        }
+    }
+
+    #[test]
+    fn files_of_one_record_are_read_whole() {
+        for path in [
+            "stat",
+            "meminfo",
+            "net/snmp",
+            "net/netstat",
+            "sys/kernel/pid_max",
+            "uptime",
+        ] {
+            let path = Path::new("/proc").join(path);
+            let (mut short, mut whole) = (
+                SourceFile::new(path.clone()).of_one_record(),
+                SourceFile::new(path),
+            );
+            for file in [&mut short, &mut whole] {
+                // The first read is of a new descriptor.
+                for _ in 0..2 {
+                    file.read_bytes().expect("is there");
+                }
+            }
+            let lines =
+                |file: &SourceFile| file.bytes().iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(lines(&short), lines(&whole), "{short:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! container that measures its host. A host without the module has none of them.
 
 use super::carried::Carried;
-use super::{CollectError, Collector, CollectorEntry, SourceFile, percent_of};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, percent_of, words};
 use crate::roots::HostRoots;
 use std::collections::HashMap;
 use tidegauge_model::{Clock, Name, Point, name};
@@ -90,15 +90,15 @@ impl Conntrack {
         let names = stat.first_line()?;
         for (line, text) in stat.lines().skip(1) {
             let core = self.cores.entry(line).or_default();
-            let mut words = text.split_ascii_whitespace();
-            for name in names.split_ascii_whitespace() {
-                let now = stat.hexadecimal(line, words.next())?;
+            let mut numbers = words(text);
+            for name in words(names) {
+                let now = stat.hexadecimal(line, numbers.next())?;
                 if let Some(at) = COUNTERS.iter().position(|(known, _)| *known == name) {
                     self.total[at] = self.total[at].saturating_add(core[at].grown(now));
                 }
             }
         }
-        for name in names.split_ascii_whitespace() {
+        for name in words(names) {
             if let Some(at) = COUNTERS.iter().position(|(known, _)| *known == name) {
                 point.set(COUNTERS[at].1.clone(), self.total[at]);
             }

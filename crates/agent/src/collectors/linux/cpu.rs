@@ -17,6 +17,7 @@ mod cores;
 
 use super::{
     CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, SourceText, rounded,
+    words,
 };
 use cores::Cores;
 use std::borrow::Cow;
@@ -67,7 +68,7 @@ impl Cpu {
         let roots = &context.roots;
         let file = |path| context.sources.file(path);
         Self {
-            stat: file(roots.proc.join("stat")),
+            stat: file(roots.proc.join("stat")).of_one_record(),
             before: HashMap::new(),
             now: HashMap::new(),
             cores: Cores::new(roots),
@@ -123,7 +124,7 @@ fn parse(stat: SourceText<'_>, line: usize, text: &str) -> Result<(Core, Ticks),
         number => Some(stat.number(line, Some(number))?),
     };
     let mut ticks: Ticks = [0; MODES.len()];
-    let mut words = rest.split_ascii_whitespace();
+    let mut words = words(rest);
     for (mode, slot) in ticks.iter_mut().enumerate() {
         match words.next() {
             None if mode >= 4 => break,

@@ -10,7 +10,7 @@
 //! before; they are absent at first, after a counter went backwards (those of time have 32 bits
 //! in some kernels), and, for waits, when nothing was completed.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, rounded};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, rounded, words};
 use crate::roots::HostRoots;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -141,7 +141,7 @@ fn parse<'a>(
     line: usize,
     text: &'a str,
 ) -> Result<(&'a str, Counters), CollectError> {
-    let mut words = text.split_ascii_whitespace().skip(2);
+    let mut words = words(text).skip(2);
     let device = words
         .next()
         .ok_or_else(|| diskstats.error(line, "the name of the device is missing"))?;

@@ -23,7 +23,7 @@ struct Filehandles {
 
 impl Filehandles {
     fn new(roots: &HostRoots) -> Self {
-        let file = |name| SourceFile::new(roots.proc.join("sys/fs").join(name));
+        let file = |name| SourceFile::new(roots.proc.join("sys/fs").join(name)).of_one_record();
         Self {
             files: file("file-nr"),
             inodes: file("inode-nr"),

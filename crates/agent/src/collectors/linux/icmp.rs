@@ -12,7 +12,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "icmp",
     description: "Messages of ICMP and ICMPv6 by kind, received and sent.",
-    new: |context| Box::new(Icmp(Protocol::new(context))),
+    new: |context| Box::new(Icmp(Protocol::new(context, &FIELDS, ("Icmp", "Icmp6")))),
     default_on: true,
     measurements: &["icmp"],
 };
@@ -79,8 +79,6 @@ impl Collector for Icmp {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let groups = ("Icmp", "Icmp6");
-        self.0
-            .collect(&name!("icmp"), &FIELDS, groups, clock, points)
+        self.0.collect(&name!("icmp"), clock, points)
     }
 }

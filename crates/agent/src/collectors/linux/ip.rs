@@ -4,7 +4,7 @@
 //! `net/netstat`, the lines `Ip6` of `net/snmp6`, proc_pid_net(5); the latter are missing where
 //! IPv6 is switched off. What one of the two does not count is absent from its point.
 
-use super::keyed::Table;
+use super::keyed::{Group, Listed, Table};
 use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, SourceText};
 use tidegauge_model::{Clock, Point, name};
 
@@ -56,19 +56,22 @@ static FIELDS: Table = Table(&[
 const _: () = FIELDS.assert_sorted();
 
 struct Ip {
-    snmp: SourceFile,
-    netstat: SourceFile,
-    snmp6: SourceFile,
+    snmp: (SourceFile, Group),
+    netstat: (SourceFile, Group),
+    snmp6: (SourceFile, Listed),
 }
 
 impl Ip {
     fn new(context: &CollectorContext) -> Self {
         let roots = &context.roots;
-        let file = |path| context.sources.file(path);
+        let file = |path| {
+            let path = roots.proc_of_namespace(path);
+            context.sources.file(path).of_one_record()
+        };
         Self {
-            snmp: file(roots.proc_of_namespace("net/snmp")),
-            netstat: file(roots.proc_of_namespace("net/netstat")),
-            snmp6: file(roots.proc_of_namespace("net/snmp6")),
+            snmp: (file("net/snmp"), Group::new(&FIELDS, "Ip")),
+            netstat: (file("net/netstat"), Group::new(&FIELDS, "IpExt")),
+            snmp6: (file("net/snmp6"), Listed::new(&FIELDS, "Ip6")),
         }
     }
 }
@@ -79,20 +82,23 @@ impl Collector for Ip {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let snmp = self.snmp.read_text()?;
+        let (file, ip) = &mut self.snmp;
+        let snmp = file.read_text()?;
         let mut point = Point::new(name!("ip"), clock.now_us())
             .tag(name!("family"), "ipv4")
             .field_if(name!("forwarding"), forwarding(snmp));
-        if !FIELDS.set_group(snmp, "Ip", &mut point)? {
+        if !ip.set(snmp, &mut point)? {
             return Err(snmp.error(0, "there is no group `Ip`"));
         }
-        if let Some(netstat) = self.netstat.read_text_if_there()? {
-            FIELDS.set_group(netstat, "IpExt", &mut point)?;
+        let (file, extended) = &mut self.netstat;
+        if let Some(netstat) = file.read_text_if_there()? {
+            extended.set(netstat, &mut point)?;
         }
         points.push(point);
-        if let Some(snmp6) = self.snmp6.read_text_if_there()? {
+        let (file, ip6) = &mut self.snmp6;
+        if let Some(snmp6) = file.read_text_if_there()? {
             let mut point = Point::new(name!("ip"), clock.now_us()).tag(name!("family"), "ipv6");
-            if FIELDS.set_lines(snmp6, "Ip6", &mut point)? {
+            if ip6.set(snmp6, &mut point)? {
                 points.push(point);
             }
         }
@@ -102,14 +108,10 @@ impl Collector for Ip {
 
 /// The first number of the group `Ip` is 1 when packets are forwarded, and 2 when not.
 fn forwarding(snmp: SourceText<'_>) -> Option<bool> {
-    let mut lines = snmp
+    let mut first_words = snmp
         .lines()
-        .filter_map(|(_, text)| text.strip_prefix("Ip: "));
-    let first = |line: &'_ str| line.split_ascii_whitespace().next().map(str::to_owned);
-    match (
-        first(lines.next()?)?.as_str(),
-        first(lines.next()?)?.as_str(),
-    ) {
+        .filter_map(|(_, text)| text.strip_prefix("Ip: ")?.split_ascii_whitespace().next());
+    match (first_words.next()?, first_words.next()?) {
         ("Forwarding", "1") => Some(true),
         ("Forwarding", "2") => Some(false),
         _ => None,

@@ -21,7 +21,7 @@ struct Load {
 impl Load {
     fn new(roots: &HostRoots) -> Self {
         Self {
-            loadavg: SourceFile::new(roots.proc.join("loadavg")),
+            loadavg: SourceFile::new(roots.proc.join("loadavg")).of_one_record(),
         }
     }
 }

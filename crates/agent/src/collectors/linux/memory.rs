@@ -6,9 +6,12 @@
 //! not tell what is available, and then used is absent too. `VmallocTotal` and `VmallocChunk` are left
 //! out: the one is a constant of the processor, the other is 0 since kernel 4.4.
 
+use super::heads::{Heads, before_colon};
 use super::keyed::Table;
-use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, percent_of};
-use tidegauge_model::{Clock, Point, name};
+use super::{
+    CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, percent_of, words,
+};
+use tidegauge_model::{Clock, Name, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "memory",
@@ -77,6 +80,7 @@ const _: () = FIELDS.assert_sorted();
 
 struct Memory {
     meminfo: SourceFile,
+    heads: Heads<&'static Name>,
 }
 
 impl Memory {
@@ -84,7 +88,8 @@ impl Memory {
         let roots = &context.roots;
         let file = |path| context.sources.file(path);
         Self {
-            meminfo: file(roots.proc.join("meminfo")),
+            meminfo: file(roots.proc.join("meminfo")).of_one_record(),
+            heads: Heads::default(),
         }
     }
 }
@@ -98,21 +103,22 @@ impl Collector for Memory {
         let meminfo = self.meminfo.read_text()?;
         let mut point = Point::new(name!("memory"), clock.now_us());
         let (mut total, mut available) = (None, None);
-        for (line, text) in meminfo.lines() {
-            let Some((key, rest)) = text.split_once(':') else {
+        let look_up = |key: &str| FIELDS.field(key);
+        for (line, told) in self.heads.lines(meminfo, before_colon, look_up) {
+            let Some((field, rest)) = told else {
                 return Err(meminfo.error(line, "there is no colon"));
             };
-            let Some(field) = FIELDS.field(key) else {
+            let Some(field) = field else {
                 continue;
             };
-            let mut words = rest.split_ascii_whitespace();
+            let mut words = words(rest);
             let mut value: u64 = meminfo.number(line, words.next())?;
             if words.next() == Some("kB") {
                 value = value.saturating_mul(1024);
             }
-            match key {
-                "MemTotal" => total = Some(value),
-                "MemAvailable" => available = Some(value),
+            match field.as_str() {
+                "total_bytes" => total = Some(value),
+                "available_bytes" => available = Some(value),
                 _ => {}
             }
             point.set(field.clone(), value);

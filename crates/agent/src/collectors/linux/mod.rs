@@ -14,6 +14,7 @@ mod disk_io;
 mod edac;
 mod filehandles;
 pub mod filesystem;
+mod heads;
 mod icmp;
 mod identity;
 mod interrupts;
@@ -46,6 +47,7 @@ mod temperature;
 pub mod time;
 mod udp;
 mod vmstat;
+mod words;
 mod xfs;
 mod zfs;
 
@@ -56,6 +58,7 @@ use super::{
     CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, SourceText, ValueFile,
     as_tag, percent_of, rounded,
 };
+use words::words;
 
 /// All collectors, by name.
 pub(super) const COLLECTORS: &[CollectorEntry] = &[

@@ -6,7 +6,7 @@
 //! a driver does not tell. The speed is asked again only after the carrier changed: some drivers
 //! are slow to answer.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, ValueFile};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, ValueFile, words};
 use crate::roots::HostRoots;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ fn parse<'a>(
         .rsplit_once(':')
         .ok_or_else(|| dev.error(line, "there is no colon"))?;
     let interface = interface.trim_start();
-    let mut words = counters.split_ascii_whitespace();
+    let mut words = words(counters);
     let mut point =
         Point::new(name!("network"), time_us).tag(name!("interface"), interface.to_owned());
     for field in &COUNTERS {

@@ -4,7 +4,7 @@
 //! `numastat`, the kernel's `Documentation/admin-guide/numastat.rst`. A host with one node has
 //! them too.
 
-use super::keyed::Table;
+use super::keyed::{Listed, Table};
 use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, percent_of};
 use crate::roots::HostRoots;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ const _: () = NUMASTAT.assert_sorted();
 struct Node {
     number: u32,
     meminfo: SourceFile,
-    numastat: SourceFile,
+    numastat: (SourceFile, Listed),
 }
 
 struct Numa {
@@ -71,7 +71,10 @@ impl Numa {
                 self.nodes.push(Node {
                     number,
                     meminfo: SourceFile::new(entry.path().join("meminfo")),
-                    numastat: SourceFile::new(entry.path().join("numastat")),
+                    numastat: (
+                        SourceFile::new(entry.path().join("numastat")),
+                        Listed::new(&NUMASTAT, ""),
+                    ),
                 });
             }
         }
@@ -99,8 +102,9 @@ impl Collector for Numa {
             let mut point = Point::new(name!("numa"), clock.now_us())
                 .tag(name!("node"), node.number.to_string());
             let used_percent = add_memory(meminfo, &mut point)?;
-            if let Some(numastat) = node.numastat.read_text_if_there()? {
-                NUMASTAT.set_lines(numastat, "", &mut point)?;
+            let (file, lines) = &mut node.numastat;
+            if let Some(numastat) = file.read_text_if_there()? {
+                lines.set(numastat, &mut point)?;
             }
             points.push(point.field_if(name!("used_percent"), used_percent));
         }

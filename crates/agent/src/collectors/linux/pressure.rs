@@ -4,7 +4,7 @@
 //! `Documentation/accounting/psi.rst`, since 4.20; `irq` since 6.1, with `full` alone. A kernel
 //! that was started with `psi=0` refuses to be read: then the collector is not available.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, rounded};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, rounded, words};
 use crate::roots::HostRoots;
 use tidegauge_model::{Clock, Name, Point, name};
 
@@ -38,7 +38,10 @@ impl Pressure {
     fn new(roots: &HostRoots) -> Self {
         let folder = roots.proc.join("pressure");
         Self {
-            files: RESOURCES.map(|resource| (resource, SourceFile::new(folder.join(resource)))),
+            files: RESOURCES.map(|resource| {
+                let file = SourceFile::new(folder.join(resource)).of_one_record();
+                (resource, file)
+            }),
         }
     }
 }
@@ -73,7 +76,7 @@ impl Collector for Pressure {
 /// Parses lines such as `some avg10=0.12 avg60=0.34 avg300=0.56 total=789` (microseconds).
 fn parse(text: SourceText<'_>, mut point: Point) -> Result<Point, CollectError> {
     for (line, told) in text.lines() {
-        let mut words = told.split_ascii_whitespace();
+        let mut words = words(told);
         let fields = match words.next() {
             Some("some") => &SOME,
             Some("full") => &FULL,

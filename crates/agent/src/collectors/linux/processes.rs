@@ -55,7 +55,8 @@ struct Processes {
 
 impl Processes {
     fn new(roots: &HostRoots) -> Self {
-        let limit = |name| SourceFile::new(roots.proc.join("sys/kernel").join(name));
+        let limit =
+            |name| SourceFile::new(roots.proc.join("sys/kernel").join(name)).of_one_record();
         Self {
             proc: roots.proc.clone(),
             limits: [limit("threads-max"), limit("pid_max")],

@@ -4,7 +4,7 @@
 //! measured namespace, proc_pid_net(5); the second is missing where IPv6 is switched off. Memory of
 //! TCP and UDP is in pages there, that of fragments in bytes.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, words};
 use crate::roots::HostRoots;
 use tidegauge_model::{Clock, Name, Point, name};
 
@@ -47,8 +47,8 @@ struct Sockets {
 impl Sockets {
     fn new(roots: &HostRoots) -> Self {
         Self {
-            v4: SourceFile::new(roots.proc_of_namespace("net/sockstat")),
-            v6: SourceFile::new(roots.proc_of_namespace("net/sockstat6")),
+            v4: SourceFile::new(roots.proc_of_namespace("net/sockstat")).of_one_record(),
+            v6: SourceFile::new(roots.proc_of_namespace("net/sockstat6")).of_one_record(),
             page_bytes: roots.page_bytes,
         }
     }
@@ -77,7 +77,7 @@ impl Collector for Sockets {
 /// Parses lines such as `TCP: inuse 47 orphan 0 tw 12 alloc 84 mem 146`.
 fn parse(text: SourceText<'_>, page_bytes: u64, point: &mut Point) -> Result<(), CollectError> {
     for (line, told) in text.lines() {
-        let mut words = told.split_ascii_whitespace();
+        let mut words = words(told);
         let Some(group) = words.next() else {
             continue;
         };

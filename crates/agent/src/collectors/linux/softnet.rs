@@ -6,7 +6,7 @@
 //! busy hosts wrap within hours: they are carried on.
 
 use super::carried::Carried;
-use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText};
+use super::{CollectError, Collector, CollectorEntry, SourceFile, SourceText, words};
 use crate::roots::HostRoots;
 use std::collections::HashMap;
 use tidegauge_model::{Clock, Name, Point, name};
@@ -109,7 +109,7 @@ fn parse(
 ) -> Result<([u64; WORDS], usize), CollectError> {
     let mut numbers = [0; WORDS];
     let mut count = 0;
-    let mut words = text.split_ascii_whitespace();
+    let mut words = words(text);
     for slot in &mut numbers {
         match words.next() {
             None if count >= 3 => break,

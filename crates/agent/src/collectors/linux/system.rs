@@ -4,7 +4,7 @@
 //! Not processes, which the collector `processes` counts. Sources: `/proc/uptime` and `/proc/stat`,
 //! proc_stat(5), and `/proc/sys/kernel/random/entropy_avail`, which may be missing.
 
-use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
+use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, words};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
@@ -26,9 +26,10 @@ impl System {
         let roots = &context.roots;
         let file = |path| context.sources.file(path);
         Self {
-            uptime: SourceFile::new(roots.proc.join("uptime")),
-            stat: file(roots.proc.join("stat")),
-            entropy: SourceFile::new(roots.proc.join("sys/kernel/random/entropy_avail")),
+            uptime: SourceFile::new(roots.proc.join("uptime")).of_one_record(),
+            stat: file(roots.proc.join("stat")).of_one_record(),
+            entropy: SourceFile::new(roots.proc.join("sys/kernel/random/entropy_avail"))
+                .of_one_record(),
         }
     }
 }
@@ -44,13 +45,13 @@ impl Collector for System {
         let first = uptime
             .lines()
             .next()
-            .and_then(|(_, text)| text.split_ascii_whitespace().next());
+            .and_then(|(_, text)| words(text).next());
         let mut point = Point::new(name!("system"), time_us)
             .field(name!("uptime_seconds"), uptime.number::<f64>(1, first)?);
 
         let stat = self.stat.read_text()?;
         for (line, text) in stat.lines() {
-            let mut words = text.split_ascii_whitespace();
+            let mut words = words(text);
             let field = match words.next() {
                 Some("btime") => name!("boot_time_seconds"),
                 Some("ctxt") => name!("context_switches"),

@@ -5,7 +5,7 @@
 //! proc_pid_net(5) and the kernel's `Documentation/networking/snmp_counter.rst`, of the measured
 //! namespace; older kernels have fewer.
 
-use super::keyed::Table;
+use super::keyed::{Group, Table};
 use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
 use tidegauge_model::{Clock, Point, name};
 
@@ -74,17 +74,20 @@ static NETSTAT: Table = Table(&[
 const _: () = NETSTAT.assert_sorted();
 
 struct Tcp {
-    snmp: SourceFile,
-    netstat: SourceFile,
+    snmp: (SourceFile, Group),
+    netstat: (SourceFile, Group),
 }
 
 impl Tcp {
     fn new(context: &CollectorContext) -> Self {
         let roots = &context.roots;
-        let file = |path| context.sources.file(path);
+        let file = |path| {
+            let path = roots.proc_of_namespace(path);
+            context.sources.file(path).of_one_record()
+        };
         Self {
-            snmp: file(roots.proc_of_namespace("net/snmp")),
-            netstat: file(roots.proc_of_namespace("net/netstat")),
+            snmp: (file("net/snmp"), Group::new(&SNMP, "Tcp")),
+            netstat: (file("net/netstat"), Group::new(&NETSTAT, "TcpExt")),
         }
     }
 }
@@ -95,13 +98,15 @@ impl Collector for Tcp {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let snmp = self.snmp.read_text()?;
+        let (file, tcp) = &mut self.snmp;
+        let snmp = file.read_text()?;
         let mut point = Point::new(name!("tcp"), clock.now_us());
-        if !SNMP.set_group(snmp, "Tcp", &mut point)? {
+        if !tcp.set(snmp, &mut point)? {
             return Err(snmp.error(0, "there is no group `Tcp`"));
         }
-        if let Some(netstat) = self.netstat.read_text_if_there()? {
-            NETSTAT.set_group(netstat, "TcpExt", &mut point)?;
+        let (file, extended) = &mut self.netstat;
+        if let Some(netstat) = file.read_text_if_there()? {
+            extended.set(netstat, &mut point)?;
         }
         points.push(point);
         Ok(())

@@ -11,7 +11,7 @@ use tidegauge_model::{Clock, Point, name};
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "udp",
     description: "Datagrams of UDP over IPv4 and IPv6, and what goes wrong with them.",
-    new: |context| Box::new(Udp(Protocol::new(context))),
+    new: |context| Box::new(Udp(Protocol::new(context, &FIELDS, ("Udp", "Udp6")))),
     default_on: true,
     measurements: &["udp"],
 };
@@ -37,8 +37,6 @@ impl Collector for Udp {
     }
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
-        let groups = ("Udp", "Udp6");
-        self.0
-            .collect(&name!("udp"), &FIELDS, groups, clock, points)
+        self.0.collect(&name!("udp"), clock, points)
     }
 }

@@ -4,8 +4,9 @@
 //! which `swap` has. Source: `/proc/vmstat`, proc_vmstat(5), whose names come and go with the
 //! kernel: `workingset_refault` became two in 5.9, and `allocstall` is one per zone now.
 
+use super::heads::{Heads, first_word};
 use super::keyed::Table;
-use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
+use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile, words};
 use tidegauge_model::{Clock, Name, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
@@ -53,10 +54,44 @@ static FIELDS: Table = Table(&[
     ("zswpout", name!("zswap_stores")),
 ]);
 const _: () = FIELDS.assert_sorted();
+/// What is told in KiB.
+static KIBIBYTES: Table = Table(&[
+    ("pgpgin", name!("paged_in_bytes")),
+    ("pgpgout", name!("paged_out_bytes")),
+]);
+const _: () = KIBIBYTES.assert_sorted();
+/// What is told in pages.
+static PAGES: Table = Table(&[
+    ("nr_dirtied", name!("dirtied_bytes")),
+    ("nr_written", name!("written_back_bytes")),
+]);
+const _: () = PAGES.assert_sorted();
+
+/// What a line of `vmstat` tells.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    /// A field, in units of so many.
+    Field(&'static Name, u64),
+    /// A part of `allocation_stalls`.
+    Stalls,
+}
+
+impl Line {
+    fn of(key: &str, page_bytes: u64) -> Option<Self> {
+        if key.starts_with("allocstall") {
+            return Some(Self::Stalls);
+        }
+        let field = |table: &Table, unit| Some(Self::Field(table.field(key)?, unit));
+        field(&FIELDS, 1)
+            .or_else(|| field(&KIBIBYTES, 1024))
+            .or_else(|| field(&PAGES, page_bytes))
+    }
+}
 
 struct Vmstat {
     vmstat: SourceFile,
     page_bytes: u64,
+    heads: Heads<Line>,
 }
 
 impl Vmstat {
@@ -66,6 +101,7 @@ impl Vmstat {
         Self {
             vmstat: file(roots.proc.join("vmstat")),
             page_bytes: roots.page_bytes,
+            heads: Heads::default(),
         }
     }
 }
@@ -79,29 +115,17 @@ impl Collector for Vmstat {
         let vmstat = self.vmstat.read_text()?;
         let mut point = Point::new(name!("vmstat"), clock.now_us());
         let mut stalls = None;
-        for (line, text) in vmstat.lines() {
-            let mut words = text.split_ascii_whitespace();
-            let Some(key) = words.next() else {
+        let look_up = |key: &str| Line::of(key, self.page_bytes);
+        for (line, told) in self.heads.lines(vmstat, first_word, look_up) {
+            // Most lines are not wanted: their numbers are not even read.
+            let Some((Some(told), rest)) = told else {
                 continue;
             };
-            // Most lines are not wanted: their numbers are not even read.
-            let (field, unit_bytes): (Name, u64) = match key {
-                "pgpgin" => (name!("paged_in_bytes"), 1024),
-                "pgpgout" => (name!("paged_out_bytes"), 1024),
-                "nr_dirtied" => (name!("dirtied_bytes"), self.page_bytes),
-                "nr_written" => (name!("written_back_bytes"), self.page_bytes),
-                _ if key.starts_with("allocstall") => {
-                    let more: u64 = vmstat.number(line, words.next())?;
-                    stalls = Some(stalls.unwrap_or(0_u64).saturating_add(more));
-                    continue;
-                }
-                _ => match FIELDS.field(key) {
-                    Some(field) => (field.clone(), 1),
-                    None => continue,
-                },
-            };
-            let number: u64 = vmstat.number(line, words.next())?;
-            point.set(field, number.saturating_mul(unit_bytes));
+            let number: u64 = vmstat.number(line, words(rest).next())?;
+            match told {
+                Line::Field(field, unit) => point.set(field.clone(), number.saturating_mul(unit)),
+                Line::Stalls => stalls = Some(stalls.unwrap_or(0_u64).saturating_add(number)),
+            }
         }
         if point.fields().is_empty() {
             return Err(vmstat.error(0, "no line is known"));
