@@ -45,6 +45,8 @@ static MODES: [Name; 10] = [
     name!("guest_percent"),
     name!("guest_nice_percent"),
 ];
+/// Fields that [`cores`] adds.
+const CORE_FIELDS: usize = 3;
 const USER: usize = 0;
 const NICE: usize = 1;
 const GUEST: usize = 8;
@@ -147,7 +149,9 @@ fn point(time_us: i64, core: Core, before: &Ticks, now: &Ticks) -> Option<Point>
         return None;
     }
     let text = core.map_or(Cow::Borrowed("total"), |core| Cow::Owned(core.to_string()));
-    let mut point = Point::new(name!("cpu"), time_us).tag(name!("cpu"), text);
+    let mut point = Point::new(name!("cpu"), time_us)
+        .with_room(MODES.len() + CORE_FIELDS)
+        .tag(name!("cpu"), text);
     for (field, ticks) in MODES.iter().zip(spent) {
         point.set(field.clone(), rounded(100.0 * ticks / total, 3));
     }

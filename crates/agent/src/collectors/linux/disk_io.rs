@@ -29,6 +29,8 @@ const SECTOR_BYTES: u64 = 512;
 const COUNTERS_MIN: usize = 11;
 /// Counters of a line since kernel 5.5.
 const COUNTERS_MAX: usize = 17;
+/// Fields of the interval since the collection before.
+const INTERVAL_FIELDS: usize = 3;
 
 /// The counters of one device in the order of `/proc/diskstats`.
 #[derive(Clone, Copy)]
@@ -169,6 +171,7 @@ impl Counters {
         let bytes = |place| count(place).map(|sectors: u64| sectors.saturating_mul(SECTOR_BYTES));
         let seconds = |place| count(place).map(|milliseconds| milliseconds as f64 / 1e3);
         Point::new(name!("disk_io"), time_us)
+            .with_room(COUNTERS_MAX + INTERVAL_FIELDS)
             .tag(name!("device"), device.to_owned())
             .field_if(name!("reads"), count(place::READS))
             .field_if(name!("reads_merged"), count(place::READS_MERGED))

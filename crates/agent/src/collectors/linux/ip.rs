@@ -85,6 +85,7 @@ impl Collector for Ip {
         let (file, ip) = &mut self.snmp;
         let snmp = file.read_text()?;
         let mut point = Point::new(name!("ip"), clock.now_us())
+            .with_room(FIELDS.0.len())
             .tag(name!("family"), "ipv4")
             .field_if(name!("forwarding"), forwarding(snmp));
         if !ip.set(snmp, &mut point)? {
@@ -97,7 +98,9 @@ impl Collector for Ip {
         points.push(point);
         let (file, ip6) = &mut self.snmp6;
         if let Some(snmp6) = file.read_text_if_there()? {
-            let mut point = Point::new(name!("ip"), clock.now_us()).tag(name!("family"), "ipv6");
+            let mut point = Point::new(name!("ip"), clock.now_us())
+                .with_room(FIELDS.0.len())
+                .tag(name!("family"), "ipv6");
             if ip6.set(snmp6, &mut point)? {
                 points.push(point);
             }

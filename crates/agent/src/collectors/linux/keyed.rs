@@ -170,8 +170,11 @@ impl Protocol {
         clock: &dyn Clock,
         points: &mut Vec<Point>,
     ) -> Result<(), CollectError> {
+        let room = self.v4.1.table.0.len();
         let of_family = |family: &'static str| {
-            Point::new(measurement.clone(), clock.now_us()).tag(name!("family"), family)
+            Point::new(measurement.clone(), clock.now_us())
+                .with_room(room)
+                .tag(name!("family"), family)
         };
         let (file, group) = &mut self.v4;
         let v4 = file.read_text()?;

@@ -77,6 +77,8 @@ static FIELDS: Table = Table(&[
     ("WritebackTmp", name!("writeback_temporary_bytes")),
 ]);
 const _: () = FIELDS.assert_sorted();
+/// Fields that are calculated.
+const USED_FIELDS: usize = 3;
 
 struct Memory {
     meminfo: SourceFile,
@@ -101,7 +103,8 @@ impl Collector for Memory {
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
         let meminfo = self.meminfo.read_text()?;
-        let mut point = Point::new(name!("memory"), clock.now_us());
+        let mut point =
+            Point::new(name!("memory"), clock.now_us()).with_room(FIELDS.0.len() + USED_FIELDS);
         let (mut total, mut available) = (None, None);
         let look_up = |key: &str| FIELDS.field(key);
         for (line, told) in self.heads.lines(meminfo, before_colon, look_up) {

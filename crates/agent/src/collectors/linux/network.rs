@@ -39,6 +39,8 @@ static COUNTERS: [Name; 16] = [
     name!("carrier_errors"),
     name!("transmitted_compressed_packets"),
 ];
+/// Fields of the state of a link.
+const LINK_FIELDS: usize = 4;
 const HEAD_LINES: usize = 2;
 /// `IFF_UP` of netdevice(7).
 const FLAG_UP: u32 = 1;
@@ -119,8 +121,9 @@ fn parse<'a>(
         .ok_or_else(|| dev.error(line, "there is no colon"))?;
     let interface = interface.trim_start();
     let mut words = words(counters);
-    let mut point =
-        Point::new(name!("network"), time_us).tag(name!("interface"), interface.to_owned());
+    let mut point = Point::new(name!("network"), time_us)
+        .with_room(COUNTERS.len() + LINK_FIELDS)
+        .tag(name!("interface"), interface.to_owned());
     for field in &COUNTERS {
         point.set(field.clone(), dev.number::<u64>(line, words.next())?);
     }

@@ -41,6 +41,8 @@ const PROCESSES_PER_SECOND: i64 = 20;
 const KEPT: usize = 256;
 /// The name has ended by then: it has at most 64 bytes, the process's number before it ten. Only numbers follow.
 const NAME_ENDS_BY: usize = 96;
+/// Fields of a point.
+const FIELDS: usize = 11;
 /// From the state to the number of threads.
 const WORDS_TO_THREADS: usize = 17;
 
@@ -109,7 +111,7 @@ impl Collector for Processes {
         let [threads_max, pid_max] = limits;
         points.push(
             states
-                .add_to(Point::new(name!("processes"), time_us))
+                .add_to(Point::new(name!("processes"), time_us).with_room(FIELDS))
                 .field_if(name!("threads_max"), threads_max)
                 .field_if(name!("pid_max"), pid_max),
         );

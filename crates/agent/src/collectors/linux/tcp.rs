@@ -100,7 +100,8 @@ impl Collector for Tcp {
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
         let (file, tcp) = &mut self.snmp;
         let snmp = file.read_text()?;
-        let mut point = Point::new(name!("tcp"), clock.now_us());
+        let mut point =
+            Point::new(name!("tcp"), clock.now_us()).with_room(SNMP.0.len() + NETSTAT.0.len());
         if !tcp.set(snmp, &mut point)? {
             return Err(snmp.error(0, "there is no group `Tcp`"));
         }

@@ -66,6 +66,8 @@ static PAGES: Table = Table(&[
     ("nr_written", name!("written_back_bytes")),
 ]);
 const _: () = PAGES.assert_sorted();
+/// The fields of all tables, and `allocation_stalls`.
+const ROOM: usize = FIELDS.0.len() + KIBIBYTES.0.len() + PAGES.0.len() + 1;
 
 /// What a line of `vmstat` tells.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +115,7 @@ impl Collector for Vmstat {
 
     fn collect(&mut self, clock: &dyn Clock, points: &mut Vec<Point>) -> Result<(), CollectError> {
         let vmstat = self.vmstat.read_text()?;
-        let mut point = Point::new(name!("vmstat"), clock.now_us());
+        let mut point = Point::new(name!("vmstat"), clock.now_us()).with_room(ROOM);
         let mut stalls = None;
         let look_up = |key: &str| Line::of(key, self.page_bytes);
         for (line, told) in self.heads.lines(vmstat, first_word, look_up) {
