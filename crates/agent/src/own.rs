@@ -1,17 +1,19 @@
 //! The measurement `agent`: whether the agent keeps up, and what it costs.
 
+use crate::collectors::SourceFile;
 use crate::status::AgentFigures;
-use std::path::Path;
 use tidegauge_model::{Point, name};
 
-/// One point of `agent`.
-pub(crate) fn own_point(figures: &AgentFigures, proc_root: &Path, now_us: i64) -> Point {
+/// One point of `agent`; `stat` is `/proc/self/stat`.
+pub(crate) fn own_point(figures: &AgentFigures, stat: &mut SourceFile, now_us: i64) -> Point {
     let oldest_us = figures
         .spool
         .oldest_us
         .map_or(0, |oldest_us| now_us.saturating_sub(oldest_us));
-    let process = std::fs::read_to_string(proc_root.join("self/stat")).ok();
-    let process = process.as_deref().and_then(ProcessFigures::parse);
+    let process = stat.read_bytes().ok();
+    let process = process
+        .and_then(|stat| std::str::from_utf8(stat).ok())
+        .and_then(ProcessFigures::parse);
     Point::new(name!("agent"), now_us)
         .field(name!("spool_batches"), figures.spool.batches)
         .field(name!("spool_bytes"), figures.spool.bytes)
@@ -85,7 +87,8 @@ mod tests {
 
     #[test]
     fn this_process_uses_memory_and_all_fields_are_in_the_catalog() {
-        let point = own_point(&AgentFigures::default(), Path::new("/proc"), 5);
+        let mut stat = SourceFile::new("/proc/self/stat".into());
+        let point = own_point(&AgentFigures::default(), &mut stat, 5);
         assert!(matches!(point.value("resident_bytes"), Some(Value::Float(bytes)) if *bytes > 1e5));
         let entry = catalog::measurement("agent").expect("in the catalog");
         assert_eq!(point.fields().len(), entry.fields.len());

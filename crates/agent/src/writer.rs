@@ -4,10 +4,10 @@
 //! When a batch cannot be appended, because the disk is full for example, its number is used up
 //! and the loss is noted, so that the ledger will show it; collecting goes on.
 
+use crate::collectors::SourceFile;
 use crate::own::own_point;
 use crate::status::{AgentStatus, SpoolFigures};
 use crate::{AgentError, CollectSettings};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegauge_model::{AgentId, Clock, DropNotice, DropReason, Host, Origin, Point, Tags, chain};
@@ -24,7 +24,8 @@ pub struct Writer {
     agent: AgentId,
     host: Host,
     labels: Tags,
-    proc_root: PathBuf,
+    /// What the kernel says of this process.
+    process: SourceFile,
     max_message_bytes: usize,
     clock: Arc<dyn Clock>,
     status: AgentStatus,
@@ -50,7 +51,7 @@ impl Writer {
             agent: settings.agent.clone(),
             host: settings.host.clone(),
             labels: settings.labels.clone(),
-            proc_root: settings.context.roots.proc.clone(),
+            process: SourceFile::new(settings.context.roots.proc.join("self/stat")),
             max_message_bytes: settings.max_message_bytes,
             clock,
             status,
@@ -86,7 +87,8 @@ impl Writer {
         self.update_figures();
         if with_own {
             let figures = self.status.figures();
-            points.push(own_point(&figures, &self.proc_root, self.clock.now_us()));
+            let now_us = self.clock.now_us();
+            points.push(own_point(&figures, &mut self.process, now_us));
         }
         let left_out: u64 = points.iter().map(|point| u64::from(point.left_out())).sum();
         self.count_left_out(left_out);

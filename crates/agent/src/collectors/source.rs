@@ -13,6 +13,8 @@
 //! unless it has had that content before.
 
 use super::{CollectError, SourceText};
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -121,6 +123,19 @@ impl SourceFile {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.length]
+    }
+
+    /// Whether the kernel says that the content is the one that it was at the last call, as far as it tells of changes.
+    /// It does so for mount tables (`POLLPRI`, proc_pid_mounts(5)). What changes after the call is told by the next one,
+    /// so ask before reading.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_told_unchanged(&self) -> bool {
+        let Some(kept) = &self.kept else {
+            return false;
+        };
+        let mut asked = [PollFd::new(kept, PollFlags::PRI)];
+        let at_once = Timespec::default();
+        poll(&mut asked, Some(&at_once)).is_ok_and(|changed| changed == 0)
     }
 
     /// Reads the file as bytes.
@@ -348,6 +363,17 @@ mod tests {
         while stat.read_bytes().expect("is there") == first {}
         assert!(fields(stat.bytes()) > 40);
         assert_eq!(stat.kept.as_ref().map(|file| format!("{file:?}")), opened);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_mount_table_tells_whether_it_has_changed() {
+        let mut table = SourceFile::new(PathBuf::from("/proc/self/mountinfo"));
+        assert!(!table.is_told_unchanged(), "nobody has read it");
+        table.read_bytes().expect("is there");
+        table.is_told_unchanged();
+        // Others may mount something at this very moment.
+        assert!((0..100).any(|_| table.is_told_unchanged()));
     }
 
     #[test]

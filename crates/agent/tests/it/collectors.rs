@@ -118,6 +118,7 @@ fn filesystem(roots: &HostRoots) -> Filesystem {
                 61_054_976
             },
             inodes_free: 60_000_000,
+            read_only: false,
         })
     };
     Filesystem::asking(roots, Arc::new(ask), Duration::from_secs(60))

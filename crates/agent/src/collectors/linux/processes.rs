@@ -5,13 +5,13 @@
 //! not counted; where `/proc` is mounted with `hidepid` only the visible ones are. It is the one
 //! collector of the default set whose work grows with the number of processes: a process costs
 //! one open, one read and one close, ten microseconds together; of the first [`KEPT`] that last the
-//! descriptor is kept, and only read again. So that it stays light on a host with many of them, it reads
+//! descriptor is kept, and only read again. As long as nothing was forked, by the count in `/proc/stat`, there is
+//! no process that is not known, and the folder is not listed. So that it stays light on a host with many of them, it reads
 //! [`PROCESSES_PER_SECOND`] on the mean: with 200 it counts every 10 s at most, with 1,000 every 50 s. In
 //! the collections between it has no point.
 
-use super::{CollectError, Collector, CollectorEntry, SourceFile};
+use super::{CollectError, Collector, CollectorContext, CollectorEntry, SourceFile};
 use crate::collectors::source::is_made_anew;
-use crate::roots::HostRoots;
 use memchr::memrchr;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use std::collections::HashMap;
@@ -20,12 +20,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tidegauge_model::{Clock, Point, name};
 
 pub(super) const ENTRY: CollectorEntry = CollectorEntry {
     name: "processes",
     description: "Processes by state, their threads, and the limits of both.",
-    new: |context| Box::new(Processes::new(&context.roots)),
+    new: |context| Box::new(Processes::new(context)),
     default_on: true,
     measurements: &["processes"],
 };
@@ -43,27 +44,39 @@ const KEPT: usize = 256;
 const NAME_ENDS_BY: usize = 96;
 /// Fields of a point.
 const FIELDS: usize = 11;
+/// The folder is listed after so long in any case: a kernel that only looks like Linux may not count its forks.
+const LISTED_FOR: Duration = Duration::from_secs(60);
 /// From the state to the number of threads.
 const WORDS_TO_THREADS: usize = 17;
 
 struct Processes {
     proc: PathBuf,
+    /// Of the machine: it says how much was forked.
+    stat: SourceFile,
     limits: [SourceFile; 2],
     list: Vec<MaybeUninit<u8>>,
     kept: HashMap<u32, Kept>,
+    /// When the folder was listed, and how much had been forked before; only if all processes in it are kept.
+    listed: Option<(Instant, u64)>,
     /// The last count, and when the next one may be.
     counted: Option<(i64, i64)>,
 }
 
 impl Processes {
-    fn new(roots: &HostRoots) -> Self {
+    fn new(context: &CollectorContext) -> Self {
+        let roots = &context.roots;
         let limit =
             |name| SourceFile::new(roots.proc.join("sys/kernel").join(name)).of_one_record();
         Self {
             proc: roots.proc.clone(),
+            stat: context
+                .sources
+                .file(roots.proc.join("stat"))
+                .of_one_record(),
             limits: [limit("threads-max"), limit("pid_max")],
             list: vec![MaybeUninit::uninit(); LIST_BYTES],
             kept: HashMap::new(),
+            listed: None,
             counted: None,
         }
     }
@@ -121,6 +134,45 @@ impl Collector for Processes {
 
 impl Processes {
     fn count(&mut self) -> io::Result<States> {
+        let forked = self.forked();
+        let is_known = self
+            .listed
+            .is_some_and(|(at, before)| Some(before) == forked && at.elapsed() < LISTED_FOR);
+        if is_known {
+            return Ok(self.count_kept());
+        }
+        self.listed = None;
+        let began = Instant::now();
+        let (states, all_kept) = self.list()?;
+        self.listed = forked.filter(|_| all_kept).map(|forked| (began, forked));
+        Ok(states)
+    }
+
+    /// How often something was forked since the machine's start, if the kernel counts it.
+    fn forked(&mut self) -> Option<u64> {
+        let stat = self.stat.read_bytes().ok()?;
+        let mut lines = stat.split(|&byte| byte == b'\n');
+        let count = lines.find_map(|line| line.strip_prefix(b"processes "))?;
+        let count = std::str::from_utf8(count).ok()?.trim().parse().ok();
+        count.filter(|&count| count > 0)
+    }
+
+    /// Reads all that are kept; those that fail have ended.
+    fn count_kept(&mut self) -> States {
+        let mut states = States::default();
+        let mut head = [0; STAT_HEAD_BYTES];
+        self.kept.retain(|_, kept| {
+            let read = rustix::io::pread(&kept.stat, &mut head, 0);
+            if let Ok(length) = read {
+                states.add_parsed(&head[..length]);
+            }
+            read.is_ok()
+        });
+        states
+    }
+
+    /// Reads all that the folder has, and tells whether all of them are kept.
+    fn list(&mut self) -> io::Result<(States, bool)> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let proc = openat(CWD, &self.proc, flags | OFlags::DIRECTORY, Mode::empty())?;
         let may_keep = is_made_anew(&proc);
@@ -161,7 +213,8 @@ impl Processes {
             }
         }
         self.kept.retain(|_, kept| std::mem::take(&mut kept.seen));
-        Ok(states)
+        let all_kept = states.total() == self.kept.len() as u64;
+        Ok((states, all_kept))
     }
 }
 
@@ -257,13 +310,18 @@ fn behind_blanks(mut text: &[u8], number: usize) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roots::HostRoots;
     use std::path::Path;
     use std::process::Command;
 
     fn of(root: &Path) -> Processes {
-        Processes::new(&HostRoots {
+        let roots = HostRoots {
             proc: root.to_owned(),
             ..HostRoots::default()
+        };
+        Processes::new(&CollectorContext {
+            roots,
+            ..CollectorContext::default()
         })
     }
 
@@ -318,6 +376,37 @@ mod tests {
         ] {
             assert_eq!(parse(told.as_bytes()), expected, "{told}");
         }
+    }
+
+    #[test]
+    fn the_folder_is_listed_when_something_was_forked() {
+        let folder = tempfile::tempdir().unwrap();
+        let stat = folder.path().join("stat");
+        let forked = |count: u64| {
+            std::fs::write(&stat, format!("cpu 1 2\nprocesses {count}\nctxt 3\n")).unwrap();
+        };
+        let mut processes = of(Path::new("/proc"));
+        processes.stat = SourceFile::new(stat.clone());
+        forked(5);
+        let first = processes.count().unwrap().total();
+        assert_eq!(processes.listed.is_some(), first <= KEPT as u64);
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        if processes.listed.is_some() {
+            assert!(processes.count().unwrap().total() > 0);
+            assert!(!processes.kept.contains_key(&pid), "nothing was forked");
+        }
+        forked(6);
+        let total = processes.count().unwrap().total();
+        assert!(processes.kept.contains_key(&pid) || total > KEPT as u64);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // It is not counted any more, whether the folder is listed or not.
+        processes.count().unwrap();
+        assert!(!processes.kept.contains_key(&pid));
+        forked(0);
+        processes.count().unwrap();
+        assert!(processes.listed.is_none(), "it is not known");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Not a deadline on statvfs(3) itself: there is none, and a thread that hangs in it cannot be
 //! ended. It is left behind, at most one per mount, and goes on when the mount does.
 
+use rustix::fs::StatVfsMountFlags;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct Space {
     pub inodes: u64,
     /// Free inodes.
     pub inodes_free: u64,
+    /// Whether nothing can be written there, by the file system or by its mount as this process sees it.
+    pub read_only: bool,
 }
 
 /// What asks for the space of the file system at a path.
@@ -42,6 +45,7 @@ pub(super) fn statvfs(path: &Path) -> io::Result<Space> {
         available_bytes: bytes(answer.f_bavail),
         inodes: answer.f_files,
         inodes_free: answer.f_ffree,
+        read_only: answer.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
 }
 

@@ -27,6 +27,7 @@ const fn space(total_bytes: u64) -> Space {
         available_bytes: total_bytes / 4,
         inodes: 0,
         inodes_free: 0,
+        read_only: false,
     }
 }
 
@@ -141,6 +142,7 @@ fn space_is_that_of_df() {
             available_bytes: 300,
             inodes: 8,
             inodes_free: 7,
+            read_only: false,
         })
     };
     let mut collector = Filesystem::asking(&roots, Arc::new(ask), Duration::from_secs(60));
