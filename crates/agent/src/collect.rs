@@ -287,7 +287,8 @@ impl Tasks {
             true => Duration::ZERO,
             false => phase(settings.agent.as_str(), settings.interval),
         };
-        let mut ticks = Ticks::new(self.start, phase, settings.interval);
+        let ticks = Ticks::new(self.start, phase, settings.interval);
+        let mut ticks = ticks.waking_only_for_ticks();
         let mut cycles = 0;
         while settings
             .cycles

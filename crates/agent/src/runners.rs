@@ -12,6 +12,9 @@
 //! A collector whose sources are not there at its first run is not available on this host: that
 //! is said once and is no failure. It is run again every [`TRY_AGAIN`], for hardware that is
 //! plugged in and modules that are loaded.
+//!
+//! Every failure is a point of `collector`, and so is the first success, the one after a failure, and one in
+//! [`TELL_SUCCESS`]: told each time, forty of them would be more than half of what a host has to store.
 
 mod worker;
 
@@ -25,6 +28,8 @@ use worker::{Job, Outcome, Report, Work};
 
 /// How long a collector that is not available is left alone.
 const TRY_AGAIN: Duration = Duration::from_secs(600);
+/// How often collectors that succeed say so; a little less than a minute, as ticks are not exact.
+const TELL_SUCCESS: Duration = Duration::from_millis(59_500);
 /// The share of the deadline after which a collector no longer holds up the others.
 const PATIENCE_SHARE: u32 = 8;
 /// The longest that a collector holds up the others.
@@ -77,6 +82,8 @@ struct Runner {
     again_at: Option<Instant>,
     /// The reason of the last failure that was logged.
     failing: Option<&'static str>,
+    /// When a point said that it succeeds, if none has said the opposite since.
+    success_told: Option<Instant>,
 }
 
 impl Runners {
@@ -96,6 +103,7 @@ impl Runners {
                 works_here: false,
                 again_at: None,
                 failing: None,
+                success_told: None,
             })
             .collect();
         Ok(Self {
@@ -109,7 +117,7 @@ impl Runners {
     }
 
     /// Runs every collector that is idle and available once, and adds to `points` what they found,
-    /// with one point of `collector` for each. Takes at most `deadline`.
+    /// with a point of `collector` for each of which there is something to tell. Takes at most `deadline`.
     pub(crate) async fn collect(
         &mut self,
         deadline: Duration,
@@ -238,6 +246,13 @@ impl Runners {
                 if runner.failing.take().is_some() || was_away {
                     tracing::info!(collector = runner.name, "the collector works again");
                 }
+                if runner
+                    .success_told
+                    .is_some_and(|at| at.elapsed() < TELL_SUCCESS)
+                {
+                    return;
+                }
+                runner.success_told = Some(Instant::now());
                 let point = Point::new(name!("collector"), self.clock.now_us())
                     .tag(name!("collector"), runner.name)
                     .field(name!("duration_seconds"), duration_seconds(duration))
@@ -257,6 +272,7 @@ impl Runners {
         outcome: &mut CollectionReport,
     ) {
         let runner = &mut self.runners[at];
+        runner.success_told = None;
         if runner.failing.replace(reason) != Some(reason) {
             let detail = detail.as_deref().unwrap_or_default();
             tracing::warn!(collector = runner.name, reason, detail, "a collector fails");

@@ -5,6 +5,11 @@
 //! were served. A tick that could not be served before the next one was due is missed: it is
 //! counted and never made up for, so that at most one run of a task goes on at a time.
 
+#[cfg(target_os = "linux")]
+mod alarm;
+
+#[cfg(target_os = "linux")]
+use alarm::Alarm;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tidegauge_model::Clock;
@@ -16,6 +21,8 @@ pub struct Ticks {
     first: Instant,
     interval: Duration,
     next: u64,
+    #[cfg(target_os = "linux")]
+    alarm: Option<Alarm>,
 }
 
 impl Ticks {
@@ -30,18 +37,43 @@ impl Ticks {
             first: start + phase,
             interval,
             next: 0,
+            #[cfg(target_os = "linux")]
+            alarm: None,
         }
+    }
+
+    /// The same, waking the process for nothing but the ticks where the kernel can do that: of long intervals
+    /// the timers of the runtime wake it before. Each takes a descriptor.
+    #[must_use]
+    pub fn waking_only_for_ticks(mut self) -> Self {
+        #[cfg(target_os = "linux")]
+        match Alarm::new() {
+            Ok(alarm) => self.alarm = Some(alarm),
+            Err(error) => tracing::debug!(%error, "no alarm of the kernel"),
+        }
+        self
     }
 
     /// Waits until the next tick is due and returns how many were missed before it. Returns at once
     /// when one is due already. Giving up the wait loses nothing.
     pub async fn tick(&mut self) -> u64 {
-        tokio::time::sleep_until(self.due(self.next)).await;
+        self.wait_until(self.due(self.next)).await;
         let late = Instant::now().saturating_duration_since(self.first);
         let newest = u64::try_from(late.as_nanos() / self.interval.as_nanos()).unwrap_or(u64::MAX);
         let missed = newest.saturating_sub(self.next);
         self.next += missed + 1;
         missed
+    }
+
+    async fn wait_until(&self, due: Instant) {
+        #[cfg(target_os = "linux")]
+        if let Some(alarm) = &self.alarm {
+            match alarm.wait_until(due).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "the alarm of the kernel failed"),
+            }
+        }
+        tokio::time::sleep_until(due).await;
     }
 
     /// Leaves out the ticks that are due already: the next one is the first after now.

@@ -6,7 +6,7 @@ pub(super) const MEASUREMENTS: &[MeasurementEntry] = &[
     MeasurementEntry {
         name: "collector",
         kind: Kind::Gauge,
-        description: "One run of one collector.",
+        description: "One run of one collector: each that fails, the first that succeeds, after failures too, and then one a minute.",
         tags: &[tag("collector", "The name of the collector.")],
         fields: &[
             gauge(
