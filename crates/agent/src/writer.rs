@@ -51,7 +51,7 @@ impl Writer {
             agent: settings.agent.clone(),
             host: settings.host.clone(),
             labels: settings.labels.clone(),
-            process: SourceFile::new(settings.context.roots.proc.join("self/stat")),
+            process: SourceFile::new(settings.context.roots.proc.join("self/stat")).of_one_record(),
             max_message_bytes: settings.max_message_bytes,
             clock,
             status,
