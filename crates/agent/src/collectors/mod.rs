@@ -16,11 +16,13 @@ mod macos;
 pub mod settings;
 mod source;
 mod text;
+mod value;
 
 #[cfg(target_os = "linux")]
 pub use linux::{filesystem, time};
-pub use source::{SourceFile, Sources, ValueFile, short_value};
+pub use source::{SourceFile, Sources};
 pub use text::SourceText;
+pub use value::{ValueFile, short_value};
 
 use crate::roots::HostRoots;
 use sha2::{Digest, Sha256};

@@ -2,8 +2,8 @@
 //! beside it in the same run Debian's node_exporter, scraped as often.
 //!
 //! Each program settles first; then its CPU time over the watch is taken from /proc. System calls
-//! are counted afterwards, as strace slows a program down. A row of `up` tells what the whole
-//! thing costs with its database and its page.
+//! are counted afterwards, as strace slows a program down. Two rows are without Kafka: an agent whose broker
+//! is not there, and `up`, the whole thing with its database and its page.
 
 mod batches;
 mod exporter;
@@ -19,11 +19,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tidegauge_testkit::random_topic;
+use tidegauge_testkit::servers::free_port;
 
 /// Before the watch begins: the first collection, the connection to Kafka, the new tables.
 const WARM_UP: Duration = Duration::from_secs(15);
 /// How long system calls are counted.
 const TRACED: Duration = Duration::from_secs(20);
+/// An agent that looks for its broker in vain.
+const WITHOUT_KAFKA: &str = "agent 10s, broker away";
 
 /// What was measured of one program.
 #[derive(Debug, Serialize)]
@@ -45,6 +48,7 @@ struct Row {
 struct Report {
     cpu_ms_per_collection: f64,
     rss_bytes: u64,
+    rss_bytes_without_kafka: u64,
     points: u64,
     values: u64,
     json_bytes_per_batch: u64,
@@ -85,6 +89,15 @@ pub(super) fn agent(program: &Path, watch: Duration, json: bool) -> anyhow::Resu
             node_exporter.push((exporter.scrape()?, rows.len() - 1));
         }
     }
+    let away = format!("127.0.0.1:{}", free_port());
+    let arguments = ["agent", "--brokers", &away, "--interval", "10s"];
+    let child = start(program, folder.path(), &arguments)?;
+    let watched = Watched {
+        interval: Duration::from_secs(10),
+        watch,
+    };
+    rows.push(watched.program(WITHOUT_KAFKA.to_owned(), &child)?);
+    drop(child);
     let up = start(program, folder.path(), &["up", "--listen", "127.0.0.1:0"])?;
     let watched = Watched {
         interval: Duration::from_secs(1),
@@ -92,16 +105,19 @@ pub(super) fn agent(program: &Path, watch: Duration, json: bool) -> anyhow::Resu
     };
     rows.push(watched.program("up --interval 1s".to_owned(), &up)?);
     drop(up);
-    let at_10_s = rows
-        .iter()
-        .find(|row| row.program == "agent --interval 10s");
-    let at_10_s = at_10_s.context("it was watched")?;
+    let row = |program| {
+        let row = rows.iter().find(|row| row.program == program);
+        row.context("it was watched")
+    };
+    let at_10_s = row("agent --interval 10s")?;
+    let without_kafka = row(WITHOUT_KAFKA)?;
     let exporter = node_exporter
         .last()
         .map(|&(samples, row)| (samples, &rows[row]));
     let report = Report {
         cpu_ms_per_collection: at_10_s.cpu_ms_per_collection,
         rss_bytes: at_10_s.rss_bytes,
+        rss_bytes_without_kafka: without_kafka.rss_bytes,
         points: sizes.points,
         values: sizes.values,
         json_bytes_per_batch: sizes.json_bytes,
