@@ -45,12 +45,15 @@ impl Ticks {
     /// The same, waking the process for nothing but the ticks where the kernel can do that: of long intervals
     /// the timers of the runtime wake it before. Each takes a descriptor.
     #[must_use]
-    pub fn waking_only_for_ticks(mut self) -> Self {
+    pub fn waking_only_for_ticks(self) -> Self {
         #[cfg(target_os = "linux")]
-        match Alarm::new() {
-            Ok(alarm) => self.alarm = Some(alarm),
-            Err(error) => tracing::debug!(%error, "no alarm of the kernel"),
-        }
+        return Self {
+            alarm: Alarm::new()
+                .inspect_err(|error| tracing::debug!(%error, "no alarm of the kernel"))
+                .ok(),
+            ..self
+        };
+        #[cfg(not(target_os = "linux"))]
         self
     }
 
