@@ -33,6 +33,16 @@ const C_FLAGS: [&str; 15] = [
     "-DZSTD_LEGACY_SUPPORT=0",
 ];
 
+/// What SQLite has and no spool needs; behind the flags of `.cargo/config.toml`.
+const SQLITE_FLAGS: [&str; 6] = [
+    "-USQLITE_ENABLE_API_ARMOR",
+    "-USQLITE_ENABLE_DBSTAT_VTAB",
+    "-USQLITE_ENABLE_LOAD_EXTENSION",
+    "-DSQLITE_OMIT_LOAD_EXTENSION",
+    "-DSQLITE_OMIT_JSON",
+    "-USQLITE_SOUNDEX",
+];
+
 /// It had 1.7 MB when the layout was made.
 const LAID_OUT: layout::Least = layout::Least(1_000_000);
 
@@ -68,6 +78,11 @@ pub(crate) fn build_for_profiler(
 
 fn build_in(folder: &Path, environment: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     can_build()?;
+    // Cargo sets it for this program too.
+    let mut sqlite_flags = std::env::var("LIBSQLITE3_FLAGS").unwrap_or_default();
+    for flag in SQLITE_FLAGS {
+        sqlite_flags = format!("{sqlite_flags} {flag}");
+    }
     let mut cargo = command("cargo");
     cargo
         .args(["rustc", "--profile", "small", "--locked"])
@@ -78,7 +93,8 @@ fn build_in(folder: &Path, environment: &[(&str, &str)]) -> anyhow::Result<PathB
         .env("OPENSSL_NO_VENDOR", "1")
         .env("CARGO_TARGET_DIR", folder)
         .envs(environment.iter().copied())
-        .env("CFLAGS", C_FLAGS.join(" "));
+        .env("CFLAGS", C_FLAGS.join(" "))
+        .env("LIBSQLITE3_FLAGS", sqlite_flags);
     succeed("the agent alone (minutes, the first time)", &mut cargo)?;
     Ok(folder.join("small/tidegauge"))
 }
