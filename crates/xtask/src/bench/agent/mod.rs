@@ -270,13 +270,22 @@ impl Report {
             "a collection: {} points, {} values, {} bytes as JSON, {} as compact",
             sizes.points, sizes.values, sizes.json_bytes, sizes.compact_bytes
         );
-        match (self.node_exporter_values, self.node_exporter_cpu_ms) {
-            (Some(samples), Some(cpu_ms)) => println!(
-                "a scrape of node_exporter: {samples} samples; CPU for a value: agent {:.2} µs, \
-                 node_exporter {:.2} µs",
-                self.cpu_ms_per_collection * 1e3 / self.values as f64,
-                cpu_ms * 1e3 / samples as f64
-            ),
+        match (
+            self.node_exporter_values,
+            self.node_exporter_cpu_ms,
+            self.node_exporter_rss_bytes,
+        ) {
+            (Some(samples), Some(cpu_ms), Some(rss_bytes)) => {
+                let each = |whole: f64, values: u64| whole / values as f64;
+                println!(
+                    "a scrape of node_exporter: {samples} samples; for a value: agent {:.2} µs and {:.1} kB, \
+                     node_exporter {:.2} µs and {:.1} kB",
+                    each(self.cpu_ms_per_collection * 1e3, self.values),
+                    each(self.rss_bytes as f64 / 1e3, self.values),
+                    each(cpu_ms * 1e3, samples),
+                    each(rss_bytes as f64 / 1e3, samples),
+                );
+            }
             _ => println!("node_exporter is not installed (Debian: prometheus-node-exporter)"),
         }
         Ok(())
