@@ -14,7 +14,7 @@
 //! plugged in and modules that are loaded.
 //!
 //! Every failure is a point of `collector`, and so is the first success, the one after a failure, and one in
-//! [`TELL_SUCCESS`]: told each time, forty of them would be more than half of what a host has to store.
+//! [`TELL_SUCCESS`]: told each time, they would be two fifths of what a host has to store.
 
 mod worker;
 
