@@ -18,7 +18,7 @@ use std::time::Duration;
 /// By then the first batches have gone their whole way.
 const STARTED: Duration = Duration::from_secs(10);
 /// How often code is given back afterwards: what runs now and then, as when a broker goes away, is not needed in
-/// between. What runs all the time comes back at the cost of a tenth of a millisecond.
+/// between.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Waits until the start is over and gives back; then from time to time.
